@@ -1,0 +1,1 @@
+"""Penstock: a CI/CD pipeline orchestrator on Kafka, Postgres and object storage."""
