@@ -1,1 +1,1 @@
-"""Pure rules of the orchestrator: states, ids, lanes, errors. Nothing here touches a driver, a clock or the network."""
+"""Pure rules of the orchestrator: states, ids, lanes, errors. No driver, clock or network here."""
