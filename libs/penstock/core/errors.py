@@ -52,9 +52,7 @@ class RejectInput(PenstockError):
     """The input is wrong and stays wrong: answer with its problems, never try it again."""
 
     def __init__(self, problems: Sequence[Problem] | Problem, *, reason: str = "invalid") -> None:
-        self.problems: tuple[Problem, ...] = (
-            (problems,) if isinstance(problems, Problem) else tuple(problems)
-        )
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         self.reason = reason
         """The reason of protocol §7 under which the input is refused."""
         super().__init__("; ".join(str(problem) for problem in self.problems))

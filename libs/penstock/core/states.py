@@ -8,9 +8,7 @@ JobState = Literal[
     "PENDING", "WAITING", "QUEUED", "ASSIGNED", "RUNNING", "RETRYING", "CANCELLING",
     "SUCCESS", "FAILED", "CANCELLED", "SKIPPED",
 ]  # fmt: skip
-PipelineState = Literal[
-    "REJECTED", "PENDING", "RUNNING", "CANCELLING", "SUCCESS", "FAILED", "CANCELLED"
-]
+PipelineState = Literal["REJECTED", "PENDING", "RUNNING", "CANCELLING", "SUCCESS", "FAILED", "CANCELLED"]
 Reason = Literal[
     "exit-code", "signal", "run-timeout", "queue-timeout", "start-timeout", "worker-lost", "start-refused",
     "infra-error", "artifact-missing", "dependency-failed", "condition-false", "cancelled", "superseded",
@@ -23,9 +21,7 @@ PIPELINE_STATES: Final[tuple[PipelineState, ...]] = get_args(PipelineState)
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 
 JOB_TERMINAL: Final[frozenset[JobState]] = frozenset(("SUCCESS", "FAILED", "CANCELLED", "SKIPPED"))
-PIPELINE_TERMINAL: Final[frozenset[PipelineState]] = frozenset(
-    ("REJECTED", "SUCCESS", "FAILED", "CANCELLED")
-)
+PIPELINE_TERMINAL: Final[frozenset[PipelineState]] = frozenset(("REJECTED", "SUCCESS", "FAILED", "CANCELLED"))
 HELD: Final[frozenset[JobState]] = frozenset(("ASSIGNED", "RUNNING", "CANCELLING"))
 """States in which an attempt may be alive: exactly here a job has a token and a lease."""
 

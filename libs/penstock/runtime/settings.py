@@ -33,9 +33,7 @@ class KafkaSettings:
     """How to reach the brokers."""
 
     kafka_bootstrap: str = setting(doc="Brokers as host:port, comma separated.")
-    kafka_security_protocol: str = setting(
-        "PLAINTEXT", doc="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
-    )
+    kafka_security_protocol: str = setting("PLAINTEXT", doc="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.")
     kafka_sasl_mechanism: str = setting("", doc="SCRAM-SHA-512, PLAIN …; empty without SASL.")
     kafka_sasl_username: str = setting("", doc="User for SASL.")
     kafka_sasl_password: str = setting("", doc="Password for SASL.", secret=True)
@@ -49,9 +47,7 @@ class KafkaSettings:
 class PostgresSettings:
     """How to reach the primary."""
 
-    postgres_dsn: str = setting(
-        doc="libpq URL of the primary; a transaction pooler is fine.", secret=True
-    )
+    postgres_dsn: str = setting(doc="libpq URL of the primary; a transaction pooler is fine.", secret=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +69,8 @@ class TimingSettings:
     session_ttl_seconds: float = setting(
         15.0, doc="A lease lives this long after the last heartbeat of its session."
     )
-    scan_seconds: float = setting(
-        1.0, doc="How often the reaper looks for expired leases and due timers."
-    )
-    sweep_seconds: float = setting(
-        5.0, doc="How often each sweep looks for work whose event was lost."
-    )
+    scan_seconds: float = setting(1.0, doc="How often the reaper looks for expired leases and due timers.")
+    sweep_seconds: float = setting(5.0, doc="How often each sweep looks for work whose event was lost.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,11 +126,7 @@ def unknown_variables(kinds: list[type[Any]], environ: Mapping[str, str]) -> lis
     known = {name for kind in kinds for name, *_ in documented(kind)}
     found: list[str] = []
     for name in sorted(environ):
-        if (
-            name.startswith(PREFIX)
-            and name not in known
-            and name.removesuffix("_FILE") not in known
-        ):
+        if name.startswith(PREFIX) and name not in known and name.removesuffix("_FILE") not in known:
             near = difflib.get_close_matches(name, known, n=1)
             found.append(f"{name} (did you mean {near[0]}?)" if near else name)
     return found
