@@ -1,1 +1,1 @@
-"""What every process needs before it does its own work: settings, clock, logs, metrics, health, the run loop."""
+"""What every process needs before its own work: settings, clock, logs, metrics, health, the run loop."""
