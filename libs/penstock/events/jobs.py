@@ -1,0 +1,109 @@
+"""Records about jobs: status for everybody, ready hints and reports between services."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+
+from penstock.core.lanes import Lane
+from penstock.core.states import JobState, Reason
+from penstock.events.codec import Codec
+
+STATUS_TYPE: Final = "dev.penstock.job.status.v1"
+READY_TYPE: Final = "dev.penstock.job.ready.v1"
+REPORT_TYPE: Final = "dev.penstock.job.report.v1"
+
+
+class JobStatus(msgspec.Struct, frozen=True):
+    """`penstock.jobs.status`, key = pipeline id: one record a transition (interface §4)."""
+
+    tenant: str
+    pipeline_id: str
+    job_id: str
+    name: str
+    pool: str
+    lane: Lane
+    attempt: int
+    tries: int
+    version: int
+    state: JobState
+    previous: JobState | None
+    terminal: bool
+    reason: Reason | None
+    exit_code: int | None
+    worker: str | None
+    at: str
+    duration_ms: int | None = None
+
+
+class ReadyJob(msgspec.Struct, frozen=True):
+    """A QUEUED job with all that dispatch needs to know of it, so that a hint costs no SELECT."""
+
+    job_id: str
+    pipeline_id: str
+    tenant: str
+    pool: str
+    lane: Lane
+    executor: str
+    labels: list[str]
+    queued_at: datetime
+
+
+class ReadyHint(msgspec.Struct, frozen=True):
+    """`penstock.jobs.ready.LANE`, key = tenant: these jobs became QUEUED. Lost or repeated: harmless."""
+
+    jobs: list[ReadyJob]
+
+
+class Report(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a runner says of one attempt; it repeats it until `settled` arrives (protocol §4).
+
+    `kind`: `started`; `ended` (with all that follows; `started_here` false when no process ever ran);
+    `released` (not started and given back).
+    `duration_ms` is the runner's monotonic clock; `last_seq` the number of its last log line.
+    """
+
+    job_id: str
+    attempt: int
+    token: str
+    kind: Literal["started", "ended", "released"]
+    success: bool = False
+    started_here: bool = True
+    exit_code: int | None = None
+    reason: Reason | None = None
+    duration_ms: int | None = None
+    last_seq: int = 0
+
+
+class Reports(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`penstock.jobs.reports`, key = pipeline id: one runner's reports of one pipeline's jobs.
+
+    `undecided` names jobs whose needs are all resolved and which wait for a decision; reaper and
+    canceller send them to the advancer by this topic.
+    """
+
+    pipeline_id: str
+    session_id: str = ""
+    reports: list[Report] = []
+    undecided: list[str] = []
+
+
+class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One attempt handed to a runner. `spec` is the job as planned (`penstock.definition`)."""
+
+    job_id: str
+    attempt: int
+    token: str
+    pipeline_id: str
+    tenant: str
+    name: str
+    spec: dict[str, Any]
+    git: dict[str, Any] | None = None
+    pipeline_name: str = ""
+
+
+status = Codec(JobStatus)
+ready_hint = Codec(ReadyHint)
+reports = Codec(Reports)
