@@ -1,0 +1,42 @@
+"""The only home of the wall clock: everything else is given a `Clock`, or `now` as an argument."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where a process gets its time from."""
+
+    def now(self) -> float:
+        """Unix seconds. It may jump: never subtract two of them to measure a duration."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, for durations and deadlines within this process."""
+        ...
+
+    def sleep(self, seconds: float, wake: threading.Event) -> bool:
+        """Wait until `wake` is set (True) or the time is over (False)."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float, wake: threading.Event) -> bool:
+        return wake.wait(seconds)
+
+
+def rfc3339(now: float) -> str:
+    """Unix seconds as RFC 3339 UTC with microseconds, the form of every time in our records."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
