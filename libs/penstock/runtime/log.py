@@ -70,7 +70,7 @@ def _rendering(log_format: str, service: str, instance: str) -> list[Processor]:
 
     if log_format == "json":
         return [identify, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_dumps)]
-    return [identify, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), timestamp_key="at")]
 
 
 def _dumps(event: EventDict, **_options: Any) -> str:

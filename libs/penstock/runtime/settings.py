@@ -24,8 +24,8 @@ def setting(default: Any = dataclasses.MISSING, *, doc: str, secret: bool = Fals
     """A field of a settings dataclass, documented where it is declared. No default: it must be set."""
     metadata = {"doc": doc, "secret": secret}
     if default is dataclasses.MISSING:
-        return dataclasses.field(metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+        return dataclasses.field(kw_only=True, metadata=metadata)
+    return dataclasses.field(kw_only=True, default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
