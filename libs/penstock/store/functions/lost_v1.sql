@@ -1,0 +1,30 @@
+-- What the sweeps look for, starting at the unfinished pipelines only (protocol §2): jobs whose event or
+-- side row was lost. Repairs QUEUED jobs without a ready row, RETRYING jobs without a timer. A grace of
+-- older_than seconds keeps it from racing with the transaction that is just doing the same.
+-- Returns {undecided: [{pipeline_id, job_ids}], ready: [ready row]}.
+CREATE OR REPLACE FUNCTION lost_v1(older_than double precision) RETURNS json
+LANGUAGE plpgsql AS $$
+DECLARE
+    before  timestamptz := clock_v1() - make_interval(secs => older_than);
+    stuck   jobs[];
+    waiting json;
+BEGIN
+    SELECT array_agg(j) FILTER (WHERE j.state = 'QUEUED'
+            AND NOT EXISTS (SELECT FROM ready AS r WHERE r.job_id = j.id))
+    INTO stuck
+    FROM open_pipelines AS o JOIN jobs AS j ON j.pipeline_id = o.pipeline_id
+    WHERE j.state = 'QUEUED' AND j.changed_at < before;
+
+    INSERT INTO timers (job_id, kind, due_at)
+    SELECT j.id, 'retry', before FROM open_pipelines AS o JOIN jobs AS j ON j.pipeline_id = o.pipeline_id
+    WHERE j.state = 'RETRYING' AND j.changed_at < before
+    ON CONFLICT (job_id, kind) DO NOTHING;
+
+    SELECT coalesce(json_agg(u), '[]') INTO waiting FROM (
+        SELECT j.pipeline_id, json_agg(j.id ORDER BY j.id) AS job_ids
+        FROM open_pipelines AS o JOIN jobs AS j ON j.pipeline_id = o.pipeline_id
+        WHERE j.state = 'PENDING' AND j.unmet = 0
+        GROUP BY j.pipeline_id ORDER BY j.pipeline_id) AS u;
+    RETURN json_build_object('undecided', waiting, 'ready', enqueue_v1(stuck));
+END
+$$;

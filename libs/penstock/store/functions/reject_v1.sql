@@ -1,0 +1,51 @@
+-- Keeps refused requests as REJECTED pipelines (protocol §1), idempotent by (tenant, key, hash).
+-- rejections: [{id, tenant, key, hash (hex), name, reason, errors, trigger, git, conflict}]; with conflict
+-- the key (or the id) means another pipeline, and id is one made for this refusal.
+-- Returns {outbox_id, events, rejected: [{tenant, key, pipeline_id}]}.
+CREATE OR REPLACE FUNCTION reject_v1(rejections json, actor text) RETURNS json
+LANGUAGE plpgsql AS $$
+DECLARE
+    at      timestamptz := clock_v1();
+    won     uuid[];
+    refused pipelines[];
+    events  json;
+BEGIN
+    WITH n AS (
+        SELECT * FROM json_to_recordset(rejections)
+            AS n(id uuid, tenant text, key text, hash text, conflict boolean)
+    ), r AS (
+        INSERT INTO requests AS r (tenant, key, hash, pipeline_id, state, received_at)
+        SELECT n.tenant, n.key, decode(n.hash, 'hex'), n.id, 'REJECTED', at FROM n
+        WHERE NOT n.conflict ORDER BY n.tenant, n.key
+        ON CONFLICT (tenant, key) DO UPDATE SET state = 'REJECTED', body = NULL, publish_at = NULL
+            WHERE r.state = 'RECEIVED' AND r.hash = excluded.hash AND r.pipeline_id = excluded.pipeline_id
+        RETURNING r.pipeline_id
+    ), c AS (
+        INSERT INTO request_conflicts AS c (tenant, key, hash, pipeline_id)
+        SELECT n.tenant, n.key, decode(n.hash, 'hex'), n.id FROM n WHERE n.conflict
+        ON CONFLICT (tenant, key, hash) DO NOTHING
+        RETURNING c.pipeline_id)
+    SELECT array_agg(w.pipeline_id) INTO won
+    FROM (SELECT r.pipeline_id FROM r UNION SELECT c.pipeline_id FROM c) AS w;
+
+    IF won IS NULL THEN
+        RETURN json_build_object('events', json_build_array(), 'rejected', json_build_array());
+    END IF;
+
+    WITH n AS (
+        INSERT INTO pipelines AS n (id, tenant, request_id, name, state, version, reason, trigger, repo, sha,
+            branch, git, counts, errors, created_at, changed_at, finished_at)
+        SELECT p.id, p.tenant, p.key, p.name, 'REJECTED', 1, p.reason, p.trigger, p.git ->> 'repo',
+            p.git ->> 'sha', p.git ->> 'branch', p.git, '{}', p.errors, at, at, at
+        FROM json_to_recordset(rejections) AS p(id uuid, tenant text, key text, name text, reason text,
+            trigger text, git json, errors json)
+        WHERE p.id = ANY(won)
+        ON CONFLICT (id) DO NOTHING
+        RETURNING n AS pipeline)
+    SELECT array_agg(n.pipeline) INTO refused FROM n;
+
+    events := json_build_array(json_build_object('pipelines', record_pipelines_v1(refused, actor)));
+    RETURN json_build_object('outbox_id', publish_v1(events, at, actor), 'events', events,
+        'rejected', to_json(won));
+END
+$$;

@@ -1,0 +1,60 @@
+-- Takes attempts back that ended without a report: given back by their runner, or (only_expired) whose lease
+-- is over by the database clock. items: [{job_id, token}].
+-- ASSIGNED: QUEUED again, no try spent (start-timeout when expired), FAILED start-refused at max_claims
+-- claims without a start. RUNNING, only when expired: QUEUED or, beyond max_infra, FAILED, worker-lost.
+-- CANCELLING: CANCELLED. Returns {outbox_id, events, accepted: [job id]}; events hold undecided children.
+CREATE OR REPLACE FUNCTION release_v1(items json, only_expired boolean, max_infra int, max_claims int,
+    actor text) RETURNS json
+LANGUAGE plpgsql AS $$
+DECLARE
+    at      timestamptz := clock_v1();
+    changed jobs[];
+    queued  jobs[];
+    ended   jobs[];
+    events  json;
+BEGIN
+    PERFORM lock_families_v1(ARRAY(SELECT i.job_id FROM json_to_recordset(items) AS i(job_id uuid)));
+
+    WITH n AS (
+        SELECT j.id, CASE
+                WHEN j.state = 'CANCELLING' THEN 'CANCELLED'
+                WHEN j.state = 'ASSIGNED' AND j.attempt - j.tries >= max_claims THEN 'FAILED'
+                WHEN j.state = 'ASSIGNED' OR j.infra_tries < max_infra THEN 'QUEUED'
+                ELSE 'FAILED' END AS becomes,
+            CASE
+                WHEN j.state = 'CANCELLING' THEN 'cancelled'
+                WHEN j.state = 'RUNNING' THEN 'worker-lost'
+                WHEN j.attempt - j.tries >= max_claims THEN 'start-refused'
+                WHEN only_expired THEN 'start-timeout' END AS why
+        FROM json_to_recordset(items) AS i(job_id uuid, token uuid)
+        JOIN jobs AS j ON j.id = i.job_id AND j.token = i.token
+        JOIN leases AS l ON l.job_id = i.job_id AND l.token = i.token
+        WHERE CASE WHEN only_expired THEN l.expires_at < at ELSE j.state <> 'RUNNING' END
+    ), u AS (
+        UPDATE jobs AS j SET state = n.becomes, previous = j.state, version = j.version + 1, reason = n.why,
+            infra_tries = j.infra_tries + (j.state = 'RUNNING')::int, token = NULL, changed_at = at
+        FROM n WHERE j.id = n.id
+        RETURNING j AS job
+    ), gone AS (
+        DELETE FROM leases AS l USING u WHERE l.job_id = (u.job).id
+        RETURNING l.attempt, l.session_id, l.assigned_at, l.started_at, u.job
+    ), kept AS (
+        INSERT INTO attempts (job_id, attempt, session_id, assigned_at, started_at, ended_at, state, reason)
+        SELECT (g.job).id, g.attempt, g.session_id, g.assigned_at, g.started_at, at, (g.job).state,
+            (g.job).reason
+        FROM gone AS g
+    )
+    SELECT array_agg(u.job), array_agg(u.job) FILTER (WHERE (u.job).state = 'QUEUED'),
+        array_agg(u.job) FILTER (WHERE (u.job).state <> 'QUEUED')
+    INTO changed, queued, ended FROM u;
+
+    IF changed IS NULL THEN
+        RETURN json_build_object('events', json_build_array(), 'accepted', json_build_array());
+    END IF;
+    events := json_build_array(
+        json_build_object('jobs', record_jobs_v1(changed, NULL, actor), 'ready', enqueue_v1(queued)),
+        CASE WHEN ended IS NOT NULL THEN settle_v1(ended, NULL, at, actor) END);
+    RETURN json_build_object('outbox_id', publish_v1(events, at, actor), 'events', events,
+        'accepted', (SELECT json_agg(c.id) FROM unnest(changed) AS c));
+END
+$$;

@@ -1,0 +1,35 @@
+-- Takes in heartbeats: worker rows, and one more ttl_seconds for every started lease they hold.
+-- heartbeats: [{session_id, n, kind, name, pool, state, slots, capacity, labels}]; the newest a session.
+-- held: [{session_id, job_id, attempt, token}], phases started and ended only.
+-- Returns [{session_id, job_id, attempt, verdict, started}] sorted by session and job: ok, cancel or void;
+-- started false: the lease waits for start_v1.
+CREATE OR REPLACE FUNCTION renew_v1(heartbeats json, held json, ttl_seconds double precision) RETURNS json
+LANGUAGE plpgsql AS $$
+DECLARE
+    at timestamptz := clock_v1();
+BEGIN
+    INSERT INTO workers AS w (session_id, kind, name, pool, state, slots, capacity, labels, heartbeat,
+        attempts, registered_at, seen_at)
+    SELECT h.session_id, h.kind, h.name, h.pool, h.state, h.slots, h.capacity, h.labels, h.n, h.attempts, at, at
+    FROM json_to_recordset(heartbeats) AS h(session_id uuid, n bigint, kind text, name text, pool text,
+        state text, slots int, capacity json, labels text[], attempts int)
+    ORDER BY h.session_id
+    ON CONFLICT (session_id) DO UPDATE SET state = excluded.state, slots = excluded.slots,
+        capacity = excluded.capacity, labels = excluded.labels, heartbeat = excluded.heartbeat,
+        attempts = excluded.attempts, seen_at = at
+        WHERE w.heartbeat < excluded.heartbeat;
+
+    PERFORM FROM json_to_recordset(held) AS h(job_id uuid) JOIN leases AS l ON l.job_id = h.job_id
+    ORDER BY l.job_id FOR UPDATE OF l;
+
+    UPDATE leases AS l SET expires_at = at + make_interval(secs => ttl_seconds)
+    FROM json_to_recordset(held) AS h(job_id uuid, token uuid)
+    WHERE l.job_id = h.job_id AND l.token = h.token AND (l.started OR l.cancelling);
+
+    RETURN (SELECT coalesce(json_agg(v ORDER BY v.session_id, v.job_id), '[]') FROM (
+        SELECT h.session_id, h.job_id, h.attempt, coalesce(l.started, false) AS started,
+            CASE WHEN l.job_id IS NULL THEN 'void' WHEN l.cancelling THEN 'cancel' ELSE 'ok' END AS verdict
+        FROM json_to_recordset(held) AS h(session_id uuid, job_id uuid, attempt int, token uuid)
+        LEFT JOIN leases AS l ON l.job_id = h.job_id AND l.token = h.token) AS v);
+END
+$$;

@@ -1,0 +1,84 @@
+-- Settles what follows from jobs that just became terminal, in their transaction (protocol §5): children are
+-- lowered, those that are free to go are QUEUED, pipelines are counted down and closed. begun: pipelines of
+-- which a job just started. The caller holds the locks of lock_families_v1.
+-- Returns {jobs, ready, pipelines, undecided}; undecided are children that wait for the pure decide.
+CREATE OR REPLACE FUNCTION settle_v1(ended jobs[], begun uuid[], at timestamptz, actor text) RETURNS json
+LANGUAGE plpgsql AS $$
+DECLARE
+    queued    jobs[];
+    undecided uuid[];
+    closed    uuid[];
+    opened    pipelines[];
+    finished  pipelines[];
+    ended_pipelines uuid[] := ARRAY(SELECT DISTINCT e.pipeline_id FROM unnest(ended) AS e);
+BEGIN
+    WITH lowered AS (
+        SELECT e.child_id, count(*)::int AS met,
+            (count(*) FILTER (WHERE p.state <> 'SUCCESS'
+                AND NOT (p.state = 'FAILED' AND p.continue_on_error)))::int AS bad
+        FROM unnest(ended) AS p JOIN edges AS e ON e.parent_id = p.id
+        GROUP BY e.child_id
+    ), judged AS (
+        SELECT l.*, c.state = 'PENDING' AND NOT c.conditional AND c.unmet = l.met
+            AND c.bad_needs + l.bad = 0 AS go
+        FROM lowered AS l JOIN jobs AS c ON c.id = l.child_id
+    ), u AS (
+        UPDATE jobs AS j SET
+            unmet = j.unmet - n.met,
+            bad_needs = j.bad_needs + n.bad,
+            state = CASE WHEN n.go THEN 'QUEUED' ELSE j.state END,
+            previous = CASE WHEN n.go THEN j.state ELSE j.previous END,
+            version = j.version + n.go::int,
+            changed_at = CASE WHEN n.go THEN at ELSE j.changed_at END
+        FROM judged AS n WHERE j.id = n.child_id
+        RETURNING j AS job, n.go
+    )
+    SELECT array_agg(u.job) FILTER (WHERE u.go),
+        array_agg((u.job).id) FILTER (WHERE (u.job).state = 'PENDING' AND (u.job).unmet = 0)
+    INTO queued, undecided FROM u;
+
+    -- One row of open_pipelines is the lock of its pipeline.
+    PERFORM FROM open_pipelines AS o
+    JOIN (SELECT unnest(ended_pipelines) UNION SELECT unnest(begun)) AS b(id) ON o.pipeline_id = b.id
+    ORDER BY o.pipeline_id FOR UPDATE OF o;
+
+    IF begun IS NOT NULL THEN
+        WITH u AS (
+            UPDATE pipelines AS p SET state = 'RUNNING', previous = p.state, version = p.version + 1,
+                started_at = at, changed_at = at, counts = counts_v1(p.id)
+            FROM unnest(begun) AS b WHERE p.id = b AND p.state = 'PENDING'
+            RETURNING p AS pipeline)
+        SELECT array_agg(u.pipeline) INTO opened FROM u;
+    END IF;
+
+    WITH n AS (
+        SELECT e.pipeline_id, count(*)::int AS ends FROM unnest(ended) AS e GROUP BY e.pipeline_id
+    ), u AS (
+        UPDATE open_pipelines AS o SET remaining = o.remaining - n.ends
+        FROM n WHERE o.pipeline_id = n.pipeline_id RETURNING o.pipeline_id, o.remaining)
+    SELECT array_agg(u.pipeline_id) FILTER (WHERE u.remaining = 0) INTO closed FROM u;
+
+    IF closed IS NOT NULL THEN
+        WITH tally AS (
+            SELECT c.id, bool_or(j.state = 'FAILED' AND NOT j.continue_on_error) AS failed,
+                bool_or(j.state = 'CANCELLED') AS cancelled
+            FROM unnest(closed) AS c(id) JOIN jobs AS j ON j.pipeline_id = c.id GROUP BY c.id
+        ), u AS (
+            UPDATE pipelines AS p SET
+                state = CASE WHEN p.state = 'CANCELLING' THEN 'CANCELLED' WHEN t.failed THEN 'FAILED'
+                    WHEN t.cancelled THEN 'CANCELLED' ELSE 'SUCCESS' END,
+                previous = p.state, version = p.version + 1, finished_at = at, changed_at = at,
+                counts = counts_v1(p.id)
+            FROM tally AS t WHERE p.id = t.id
+            RETURNING p AS pipeline)
+        SELECT array_agg(u.pipeline) INTO finished FROM u;
+        DELETE FROM open_pipelines AS o USING unnest(closed) AS c WHERE o.pipeline_id = c;
+    END IF;
+
+    RETURN json_build_object(
+        'jobs', record_jobs_v1(queued, NULL, actor),
+        'ready', enqueue_v1(queued),
+        'pipelines', record_pipelines_v1(opened || finished, actor),
+        'undecided', coalesce(to_json(undecided), '[]'));
+END
+$$;

@@ -1,0 +1,43 @@
+-- ASSIGNED -> RUNNING for tokens that are current; their leases are renewed for ttl_seconds.
+-- starts: [{job_id, token}]. Returns {outbox_id, events, current: [job id]}: current are all those whose
+-- token is the living one, also when they were RUNNING already (a repeated report).
+CREATE OR REPLACE FUNCTION start_v1(starts json, ttl_seconds double precision, actor text) RETURNS json
+LANGUAGE plpgsql AS $$
+DECLARE
+    at      timestamptz := clock_v1();
+    started jobs[];
+    begun   uuid[];
+    current json;
+    events  json;
+BEGIN
+    PERFORM FROM json_to_recordset(starts) AS s(job_id uuid) JOIN jobs AS j ON j.id = s.job_id
+    ORDER BY j.id FOR UPDATE OF j;
+
+    SELECT coalesce(json_agg(j.id), '[]') INTO current
+    FROM json_to_recordset(starts) AS s(job_id uuid, token uuid)
+    JOIN jobs AS j ON j.id = s.job_id AND j.token = s.token;
+
+    WITH u AS (
+        UPDATE jobs AS j SET state = 'RUNNING', previous = j.state, version = j.version + 1,
+            tries = j.tries + 1, changed_at = at
+        FROM json_to_recordset(starts) AS s(job_id uuid, token uuid)
+        WHERE j.id = s.job_id AND j.token = s.token AND j.state = 'ASSIGNED'
+        RETURNING j AS job
+    ), l AS (
+        UPDATE leases AS l SET started = true, started_at = at,
+            expires_at = at + make_interval(secs => ttl_seconds)
+        FROM u WHERE l.job_id = (u.job).id
+    )
+    SELECT array_agg(u.job) INTO started FROM u;
+
+    IF started IS NULL THEN
+        RETURN json_build_object('events', json_build_array(), 'current', current);
+    END IF;
+    begun := ARRAY(SELECT DISTINCT p.id FROM unnest(started) AS s JOIN pipelines AS p ON p.id = s.pipeline_id
+        WHERE p.state = 'PENDING');
+    events := json_build_array(json_build_object('jobs', record_jobs_v1(started, NULL, actor)),
+        CASE WHEN cardinality(begun) > 0 THEN settle_v1(NULL, begun, at, actor) END);
+    RETURN json_build_object('outbox_id', publish_v1(events, at, actor), 'events', events,
+        'current', current);
+END
+$$;

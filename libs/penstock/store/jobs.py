@@ -1,0 +1,135 @@
+"""Every transition of a job, side by side: each is one function, one transaction, one compare-and-swap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from penstock.store.changes import Changes
+from penstock.store.database import Database, to_json
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """The numbers of the retry rules (protocol §3, S89); seconds."""
+
+    retry_base: float = 30.0
+    retry_cap: float = 600.0
+    max_infra: int = 3
+    max_claims: int = 20
+
+
+def claim(
+    db: Database, changes: Changes, claims: Sequence[dict[str, Any]], *, lease_seconds: float, actor: str
+) -> list[str]:
+    """QUEUED -> ASSIGNED. claims: {job_id, token, session_id, n}. Returns the ids that were won."""
+    answer = db.one("SELECT claim_v1(%s::json, %s, %s)", (to_json(claims), lease_seconds, actor))
+    return list(changes.take(answer)["claimed"])
+
+
+def start(
+    db: Database, changes: Changes, starts: Sequence[dict[str, Any]], *, ttl_seconds: float, actor: str
+) -> set[str]:
+    """ASSIGNED -> RUNNING. starts: {job_id, token}. Returns the ids whose token is the living one."""
+    answer = db.one("SELECT start_v1(%s::json, %s, %s)", (to_json(starts), ttl_seconds, actor))
+    return set(changes.take(answer)["current"])
+
+
+def finish(
+    db: Database, changes: Changes, reports: Sequence[dict[str, Any]], *, policy: Policy, actor: str
+) -> set[str]:
+    """End of attempts: SUCCESS, FAILED, RETRYING or CANCELLED, and what follows. Returns accepted ids.
+
+    reports: {job_id, token, success, ran, exit_code, reason, duration_ms, last_seq, jitter}.
+    """
+    answer = db.one(
+        "SELECT finish_v1(%s::json, %s, %s, %s, %s)",
+        (to_json(reports), policy.retry_base, policy.retry_cap, policy.max_infra, actor),
+    )
+    return set(changes.take(answer)["accepted"])
+
+
+def release(
+    db: Database,
+    changes: Changes,
+    items: Sequence[dict[str, Any]],
+    *,
+    expired: bool,
+    policy: Policy,
+    actor: str,
+) -> set[str]:
+    """Attempts without a report: given back, or expired. items: {job_id, token}. Returns accepted ids."""
+    answer = db.one(
+        "SELECT release_v1(%s::json, %s, %s, %s, %s)",
+        (to_json(items), expired, policy.max_infra, policy.max_claims, actor),
+    )
+    return set(changes.take(answer)["accepted"])
+
+
+def undecided(db: Database, job_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Facts for the pure decide about those of these jobs that are PENDING with all needs resolved."""
+    answer: list[dict[str, Any]] = db.one("SELECT undecided_v1(%s::uuid[])", (list(job_ids),))
+    return answer
+
+
+def resolve(db: Database, changes: Changes, decisions: Sequence[dict[str, Any]], *, actor: str) -> None:
+    """PENDING -> QUEUED or SKIPPED. decisions: {job_id, becomes, reason}."""
+    changes.take(db.one("SELECT resolve_v1(%s::json, %s)", (to_json(decisions), actor)))
+
+
+def cancel(
+    db: Database, changes: Changes, *, tenant: str, pipeline_id: str, job_id: str | None, actor: str
+) -> str:
+    """Cancel a pipeline or one job. Returns absent, terminal or cancelled."""
+    answer = db.one("SELECT cancel_v1(%s, %s::uuid, %s::uuid, %s)", (tenant, pipeline_id, job_id, actor))
+    return str(changes.take(answer)["outcome"])
+
+
+def retry_due(db: Database, changes: Changes, *, limit: int, actor: str) -> None:
+    """RETRYING -> QUEUED for jobs whose timer is due."""
+    changes.take(db.one("SELECT retry_due_v1(%s, %s)", (limit, actor)))
+
+
+def expired(db: Database, limit: int) -> list[dict[str, Any]]:
+    """Leases over by the database clock: {job_id, token, session_id}, oldest first."""
+    answer: list[dict[str, Any]] = db.one("SELECT expired_v1(%s)", (limit,))
+    return answer
+
+
+def lost(db: Database, changes: Changes, *, older_than: float) -> list[dict[str, Any]]:
+    """Sweep for work whose event was lost; repaired ready rows go to `changes`.
+
+    Returns undecided jobs as {pipeline_id, job_ids}.
+    """
+    answer = db.one("SELECT lost_v1(%s)", (older_than,))
+    changes.take_events([{"ready": answer["ready"]}])
+    undecided_jobs: list[dict[str, Any]] = answer["undecided"]
+    return undecided_jobs
+
+
+def ready_rows(db: Database, pools: Sequence[str] | None, *, limit: int) -> list[dict[str, Any]]:
+    """The queue as it stands: oldest rows first; of these pools, or of all."""
+    rows = db.rows(
+        "SELECT to_json(r) FROM ready AS r WHERE %s::text[] IS NULL OR pool = ANY(%s::text[])"
+        " ORDER BY queued_at, job_id LIMIT %s",
+        (pools, pools, limit),
+    )
+    return [row[0] for row in rows]
+
+
+def leases_by_session(db: Database) -> dict[str, list[tuple[str, int]]]:
+    """(job, attempt) that each session holds, for a dispatcher that takes a pool over."""
+    held: dict[str, list[tuple[str, int]]] = {}
+    for session, job, attempt in db.rows("SELECT session_id::text, job_id::text, attempt FROM leases"):
+        held.setdefault(session, []).append((job, attempt))
+    return held
+
+
+def queue_depth(db: Database) -> list[tuple[str, str, int, float]]:
+    """(pool, lane, jobs ready, age in seconds of the oldest)."""
+    rows = db.rows(
+        "SELECT pool, lane, count(*), extract(epoch FROM clock_v1() - min(queued_at))::float8"
+        " FROM ready GROUP BY pool, lane ORDER BY pool, lane"
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in rows]

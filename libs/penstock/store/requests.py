@@ -1,0 +1,107 @@
+"""Requests, acceptance, rejection and cancels: how pipelines come in (protocol §1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from penstock.store.changes import Changes
+from penstock.store.database import Database, to_json
+
+
+def known(db: Database, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """What is known of these (tenant, key): {pipeline_id, hash (hex), state}."""
+    rows = db.rows(
+        "SELECT r.tenant, r.key, r.pipeline_id::text, encode(r.hash, 'hex'), r.state"
+        " FROM unnest(%s::text[], %s::text[]) AS k(tenant, key)"
+        " JOIN requests AS r ON r.tenant = k.tenant AND r.key = k.key",
+        ([tenant for tenant, _ in keys], [key for _, key in keys]),
+    )
+    return {(row[0], row[1]): {"pipeline_id": row[2], "hash": row[3], "state": row[4]} for row in rows}
+
+
+def conflict(db: Database, tenant: str, key: str, digest: str) -> str | None:
+    """The id under which this body was refused before for this key, if it was."""
+    found: str | None = db.one(
+        "SELECT pipeline_id::text FROM request_conflicts"
+        " WHERE tenant = %s AND key = %s AND hash = decode(%s, 'hex')",
+        (tenant, key, digest),
+    )
+    return found
+
+
+def accept(
+    db: Database,
+    changes: Changes,
+    pipelines: Sequence[dict[str, Any]],
+    jobs: Sequence[dict[str, Any]],
+    edges: Sequence[dict[str, Any]],
+    *,
+    actor: str,
+) -> tuple[set[str], list[str]]:
+    """Insert pipelines with jobs and edges (shapes: `accept_v1.sql`).
+
+    Returns the ids that were accepted now, and those of them for which a cancel is waiting.
+    """
+    answer = db.one(
+        "SELECT accept_v1(%s::json, %s::json, %s::json, %s)",
+        (to_json(pipelines), to_json(jobs), to_json(edges), actor),
+    )
+    changes.take(answer)
+    return set(answer["accepted"]), list(answer["cancelled"])
+
+
+def reject(db: Database, changes: Changes, rejections: Sequence[dict[str, Any]], *, actor: str) -> set[str]:
+    """Keep refused requests as REJECTED pipelines (shape: `reject_v1.sql`). Returns ids written now."""
+    answer = changes.take(db.one("SELECT reject_v1(%s::json, %s)", (to_json(rejections), actor)))
+    return set(answer["rejected"])
+
+
+def newest_status(db: Database, pipeline_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """The newest status record of each of these pipelines, for equal repeats."""
+    rows = db.rows(
+        "SELECT pipeline_record_v1(p) FROM unnest(%s::uuid[]) AS i JOIN pipelines AS p ON p.id = i",
+        (list(pipeline_ids),),
+    )
+    return [row[0] for row in rows]
+
+
+def receive(
+    db: Database, *, tenant: str, key: str, digest: str, pipeline_id: str, body: str, publish_seconds: float
+) -> dict[str, Any]:
+    """Keep a request before its 2xx. Returns {outcome: new|repeat|conflict, pipeline_id, state}."""
+    answer: dict[str, Any] = db.one(
+        "SELECT receive_v1(%s, %s, %s, %s::uuid, %s, %s)",
+        (tenant, key, digest, pipeline_id, body, publish_seconds),
+    )
+    return answer
+
+
+def unapplied(db: Database, limit: int) -> list[dict[str, Any]]:
+    """Requests to publish again: {tenant, key, body}."""
+    answer: list[dict[str, Any]] = db.one("SELECT unapplied_v1(%s)", (limit,))
+    return answer
+
+
+def request_cancel(
+    db: Database,
+    *,
+    cancel_id: str,
+    tenant: str,
+    pipeline_id: str | None,
+    job_id: str | None,
+    reason: str,
+    requested_by: str,
+) -> dict[str, Any]:
+    """Keep a cancel before its 202. Returns {outcome: absent|terminal|received, pipeline_id, state}."""
+    answer: dict[str, Any] = db.one(
+        "SELECT request_cancel_v1(%s::uuid, %s, %s::uuid, %s::uuid, %s, %s)",
+        (cancel_id, tenant, pipeline_id, job_id, reason, requested_by),
+    )
+    return answer
+
+
+def waiting_cancels(db: Database, limit: int) -> list[dict[str, Any]]:
+    """Cancels not applied yet: {tenant, pipeline_id, job_id}."""
+    answer: list[dict[str, Any]] = db.one("SELECT waiting_cancels_v1(%s)", (limit,))
+    return answer
