@@ -34,6 +34,8 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     flush_each: bool = False
     """Force every record to disk before its ack: only where Kafka alone may hold an accepted request."""
     kind: Literal["public", "internal"] = "internal"
+    partitioned: bool = True
+    """Has as many partitions as the installation's setting; else one."""
 
 
 def _topic(name: str, key: str, about: str, retention_ms: int, **more: object) -> Topic:
@@ -70,6 +72,10 @@ WORKERS_CONTROL: Final = _topic(
     "workers.control", "worker session", "Renewals, cancels, settled reports, stored log lines.", HOUR
 )
 LOGS_FRAMES: Final = _topic("logs.frames", "job id", "Log frames of running attempts.", DAY, dlq=True)
+WARMUP: Final = _topic(
+    "warmup", "none", "Empty records by which producers warm up; nobody reads them.", HOUR,
+    partitioned=False,
+)  # fmt: skip
 
 TOPICS: Final[tuple[Topic, ...]] = (
     PIPELINES_REQUESTED,
@@ -83,6 +89,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     WORKERS_GRANTS,
     WORKERS_CONTROL,
     LOGS_FRAMES,
+    WARMUP,
 )
 
 DLQ_SUFFIX: Final = ".dlq"

@@ -1,0 +1,56 @@
+"""What all clients share: how to connect, where librdkafka's logs go, what its errors mean to a caller."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException
+
+from penstock.core.errors import PenstockError, Problem, RejectInput, RetryLater, StopProcess
+from penstock.runtime.settings import KafkaSettings
+
+LIBRARY_LOG: Final = logging.getLogger("penstock.kafka.librdkafka")
+
+_TOO_LARGE: Final = frozenset((KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE))
+_REFUSED: Final = frozenset(
+    (
+        KafkaError._AUTHENTICATION,  # noqa: SLF001 - the library's public name of its own error codes
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError._INVALID_ARG,  # noqa: SLF001
+    )
+)
+
+
+def client_config(settings: KafkaSettings, name: str) -> dict[str, Any]:
+    """The part of a librdkafka configuration that says how to reach the brokers."""
+    config: dict[str, Any] = {
+        "bootstrap.servers": settings.kafka_bootstrap,
+        "security.protocol": settings.kafka_security_protocol,
+        "client.id": name,
+        "socket.keepalive.enable": True,
+        # A restarted broker is found again within a second, not ten.
+        "reconnect.backoff.ms": 50,
+        "reconnect.backoff.max.ms": 1000,
+        "logger": LIBRARY_LOG,
+    }
+    if settings.kafka_sasl_mechanism:
+        config["sasl.mechanisms"] = settings.kafka_sasl_mechanism
+        config["sasl.username"] = settings.kafka_sasl_username
+        config["sasl.password"] = settings.kafka_sasl_password
+    return config
+
+
+def translate(error: KafkaError | KafkaException, doing: str) -> PenstockError:
+    """Our error for one of librdkafka's, by what the caller does next; `doing` starts the sentence."""
+    cause = error.args[0] if isinstance(error, KafkaException) else error
+    text = f"{doing}: {cause.str()}" if isinstance(cause, KafkaError) else f"{doing}: {cause}"
+    code = cause.code() if isinstance(cause, KafkaError) else None
+    if code in _TOO_LARGE:
+        return RejectInput(Problem(text, hint="split it, or send a reference"))
+    if code in _REFUSED:
+        return StopProcess(text)
+    return RetryLater(text, component="kafka")

@@ -1,0 +1,137 @@
+"""Consuming in a group: partitions come and go, offsets are committed after the work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from penstock.core.errors import StopProcess
+from penstock.kafka.ports import MAX_BYTES, MAX_RECORDS
+from penstock.kafka.reader import Partitions, Reader, Rebalanced, as_set
+from penstock.kafka.records import Partition, Record
+from penstock.runtime.clock import Clock, SystemClock
+from penstock.runtime.log import logger
+from penstock.runtime.settings import KafkaSettings
+
+STANDBY_SECONDS = 3.0
+"""A member that got no partition by then stands by: the group has more members than partitions."""
+
+log = logger(__name__)
+
+
+class GroupSource:
+    """A `Source` whose partitions are shared out among the group by the broker (KIP-848).
+
+    A new group starts at the earliest record. A partition that is taken away takes its uncommitted records
+    with it: its next owner reads them again, and compare-and-swap makes that harmless.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topics: Sequence[str],
+        group: str,
+        *,
+        on_assigned: Rebalanced | None = None,
+        on_revoked: Rebalanced | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._settings = settings
+        self._topics = list(topics)
+        self._group = group
+        self._on_assigned = on_assigned
+        self._on_revoked = on_revoked
+        self._clock: Clock = clock or SystemClock()
+        self._done: dict[Partition, int] = {}
+        self._owned: Partitions = set()
+        self._assigned_once = False
+        self._first_poll: float | None = None
+        self._reader = self._connect()
+
+    def poll(
+        self, timeout: float, max_records: int = MAX_RECORDS, max_bytes: int = MAX_BYTES
+    ) -> list[Record]:
+        """See `Source.poll`."""
+        if self._reader.broken:
+            self.rebuild()
+        if self._first_poll is None:
+            self._first_poll = self._clock.monotonic()
+        return self._reader.take(timeout, max_records, max_bytes)
+
+    def commit(self, upto: Mapping[Partition, int] | None = None) -> None:
+        """See `Source.commit`."""
+        self._reader.own()
+        reached = self._reader.next_offsets() if upto is None else upto
+        news = {p: n for p, n in reached.items() if p in self._owned and n > self._done.get(p, -1)}
+        if news:
+            self._done.update(news)
+            self._reader.consumer.commit(offsets=_offsets(news), asynchronous=True)
+
+    def keep_alive(self) -> None:
+        """See `Source.keep_alive`."""
+        self._reader.hold()
+
+    def assignment(self) -> Partitions:
+        """See `Source.assignment`."""
+        return set(self._owned)
+
+    def positioned(self) -> bool:
+        """See `Source.positioned`: true once partitions were assigned, or when there are none to have."""
+        waited = 0.0 if self._first_poll is None else self._clock.monotonic() - self._first_poll
+        return self._assigned_once or waited >= STANDBY_SECONDS
+
+    def lag(self) -> dict[str, int]:
+        """See `Source.lag`."""
+        return self._reader.lag()
+
+    def rebuild(self) -> None:
+        """Leave and join with a new client: after a fatal error, or when the cluster is another one."""
+        log.warning("consumer rebuilt", group=self._group)
+        self._revoked(self._owned)
+        self._reader.consumer.close()
+        self._reader = self._connect()
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._reader.own()
+        if self._done:
+            try:
+                self._reader.consumer.commit(offsets=_offsets(self._done), asynchronous=False)
+            except KafkaException as error:
+                log.warning("last offsets not committed", group=self._group, error=str(error))
+        self._reader.consumer.close()
+
+    def _connect(self) -> Reader:
+        reader = Reader(self._settings, self._group, {"group.id": self._group, "group.protocol": "consumer"})
+        try:
+            reader.consumer.subscribe(
+                self._topics, on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
+            )
+        except KafkaException as error:
+            raise StopProcess(f"cannot subscribe to {', '.join(self._topics)}: {error}") from error
+        return reader
+
+    def _assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        new = as_set(partitions)
+        self._owned |= new
+        self._assigned_once = True
+        log.info("partitions assigned", group=self._group, partitions=sorted(new))
+        if self._on_assigned is not None:
+            self._on_assigned(new)
+
+    def _revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._revoked(as_set(partitions))
+
+    def _revoked(self, gone: Partitions) -> None:
+        self._owned -= gone
+        self._reader.forget(gone)
+        for partition in gone:
+            self._done.pop(partition, None)
+        log.info("partitions revoked", group=self._group, partitions=sorted(gone))
+        if self._on_revoked is not None:
+            self._on_revoked(gone)
+
+
+def _offsets(positions: Mapping[Partition, int]) -> list[TopicPartition]:
+    return [TopicPartition(topic, number, offset) for (topic, number), offset in positions.items()]

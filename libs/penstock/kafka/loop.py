@@ -1,0 +1,184 @@
+"""The one poll loop of the control services: poll, step, send and wait for the acks, commit (protocol §11).
+
+Nothing in it waits while there is work: a batch is whatever is there, one record when idle and hundreds under
+load.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from penstock.core.errors import DeadLetter, RejectInput, RetryLater, StopProcess
+from penstock.kafka.batches import Dead, Outcome, Step, Tick
+from penstock.kafka.dlq import dead_letter, has_dlq
+from penstock.kafka.ports import MAX_BYTES, MAX_RECORDS, Sender, Source
+from penstock.kafka.records import Outgoing, Record
+from penstock.runtime.log import logger
+from penstock.runtime.run import Process
+
+IDLE_SECONDS: Final = 0.2
+"""An idle loop looks so often whether it shall stop."""
+FIRST_RETRY_SECONDS: Final = 0.05
+LAST_RETRY_SECONDS: Final = 2.0
+
+log = logger(__name__)
+T = TypeVar("T")
+
+
+def run_loop(
+    process: Process,
+    source: Source,
+    step: Step,
+    sender: Sender,
+    *,
+    tick: Tick | None = None,
+    tick_seconds: float = 1.0,
+    max_records: int = MAX_RECORDS,
+    max_bytes: int = MAX_BYTES,
+) -> None:
+    """Run until `process.stopping`, then commit and close the source. The sender stays open.
+
+    `tick` is called at least every `tick_seconds`, between batches, also when nothing comes.
+    """
+    loop = _Loop(process, source, step, sender)
+    next_tick = process.clock.monotonic()
+    try:
+        while not process.stopping.is_set():
+            process.beat()
+            wait = max(0.0, next_tick - process.clock.monotonic())
+            batch = source.poll(min(wait, IDLE_SECONDS), max_records, max_bytes)
+            if batch:
+                loop.handle(batch)
+            if process.clock.monotonic() >= next_tick:
+                next_tick = process.clock.monotonic() + tick_seconds
+                loop.tick(tick)
+            if not process.is_ready() and source.positioned():
+                process.ready()
+    finally:
+        source.close()
+
+
+class Abandoned(Exception):
+    """The process is told to stop, or lost the batch's partitions, before the batch could be done."""
+
+
+class _Loop:
+    def __init__(self, process: Process, source: Source, step: Step, sender: Sender) -> None:
+        self._process = process
+        self._source = source
+        self._step = step
+        self._sender = sender
+
+    def handle(self, batch: list[Record]) -> None:
+        """One batch to its commit. What is abandoned is not committed: it will be read again."""
+        try:
+            self._run(batch)
+        except Abandoned:
+            return
+        self._source.commit()
+
+    def tick(self, tick: Tick | None) -> None:
+        """What is due by the clock; a failure is told and tried again at the next tick."""
+        for topic, lag in self._source.lag().items():
+            self._process.metrics.set("penstock_consumer_lag", lag, topic=topic)
+        if tick is None:
+            return
+        try:
+            outcome = tick(self._process.clock.now())
+            if outcome is not None:
+                self._send(outcome)
+        except RetryLater as error:
+            self._count(error)
+            log.warning("tick put off", error=str(error), component=error.component)
+        except StopProcess:
+            raise
+        except Exception:
+            log.exception("tick failed")
+
+    def _run(self, batch: list[Record]) -> None:
+        """Step through the batch, halving it where it raises, until the offender stands alone."""
+        try:
+            outcome = self._persist(self._timed_step, batch)
+        except (Abandoned, StopProcess):
+            raise
+        except Exception as error:  # noqa: BLE001 - one record must not stop its partition
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                self._run(batch[:middle])
+                self._run(batch[middle:])
+                return
+            outcome = Outcome(dead=[_dead(batch[0], error)])
+        self._publish(outcome, batch)
+
+    def _timed_step(self, batch: list[Record]) -> Outcome:
+        clock, metrics, name = self._process.clock, self._process.metrics, self._process.name
+        started = clock.monotonic()
+        outcome = self._step(batch, clock.now())
+        metrics.observe("penstock_batch_size", len(batch), service=name)
+        metrics.observe("penstock_step_seconds", clock.monotonic() - started, service=name)
+        return outcome
+
+    def _publish(self, outcome: Outcome, batch: list[Record]) -> None:
+        if outcome.done is None:
+            self._persist(lambda _: self._offer(outcome.records), batch)
+        else:
+            self._send(outcome)
+        if outcome.dead:
+            self._park(outcome.dead, batch)
+
+    def _send(self, outcome: Outcome) -> None:
+        """One try; what is not acknowledged stays in the outbox for the relay."""
+        try:
+            self._offer(outcome.records)
+        except RetryLater as error:
+            self._count(error)
+            log.warning("events left to the relay", records=len(outcome.records), error=str(error))
+            return
+        if outcome.done is not None:
+            outcome.done()
+
+    def _offer(self, records: list[Outgoing]) -> None:
+        try:
+            self._sender.send(records)
+        except RejectInput as error:
+            # Too large, and ours: a mistake of this program. Postgres has the truth, sweeps go on from it.
+            log.exception("events refused", records=len(records), problem=str(error))
+
+    def _park(self, dead: list[Dead], batch: list[Record]) -> None:
+        now = self._process.clock.now()
+        letters = [dead_letter(*one, now) for one in dead if has_dlq(one.record.topic)]
+        self._persist(lambda _: self._offer(letters), batch)
+        for one in dead:
+            self._process.metrics.inc("penstock_dead_letters_total", topic=one.record.topic)
+            log.warning("dead letter", place=one.record.place, reason=one.reason, error=one.error)
+
+    def _persist(self, act: Callable[[list[Record]], T], batch: list[Record]) -> T:
+        """Try until it raises no `RetryLater`, staying a member of the group meanwhile."""
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return act(batch)
+            except RetryLater as error:
+                self._count(error)
+                log.warning("put off", error=str(error), component=error.component, records=len(batch))
+            if self._process.clock.sleep(delay * random.uniform(0.5, 1.0), self._process.stopping):
+                raise Abandoned
+            delay = min(delay * 2, LAST_RETRY_SECONDS)
+            self._process.beat()
+            self._source.keep_alive()
+            held = self._source.assignment()
+            batch = [record for record in batch if (record.topic, record.partition) in held]
+            if not batch:
+                raise Abandoned
+
+    def _count(self, error: RetryLater) -> None:
+        self._process.metrics.inc("penstock_retries_total", component=error.component or "unknown")
+
+
+def _dead(record: Record, error: Exception) -> Dead:
+    if isinstance(error, DeadLetter | RejectInput):
+        return Dead(record, str(error), type(error).__name__)
+    log.error("record failed alone", place=record.place, exc_info=error)
+    return Dead(record, f"{type(error).__name__}: {error}", type(error).__name__)

@@ -1,0 +1,197 @@
+"""The one producer of a process: idempotent, acknowledged by all in-sync replicas, with one poll thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Producer as Client
+
+from penstock.core.errors import RetryLater, StopProcess
+from penstock.events.topics import MAX_RECORD_BYTES, WARMUP
+from penstock.kafka.client import client_config, translate
+from penstock.kafka.ports import Done
+from penstock.kafka.records import Outgoing
+from penstock.runtime.clock import Clock, SystemClock
+from penstock.runtime.log import logger
+from penstock.runtime.settings import KafkaSettings
+
+FRAMING_BYTES: Final = 64 * 1024
+"""Room for headers and framing beyond the largest record, so that a dead letter of it still fits."""
+POLL_SECONDS: Final = 0.1
+ROOM_SECONDS: Final = 0.005
+"""How long to wait before trying again when the client's own queue is full."""
+
+log = logger(__name__)
+
+
+class Delivery:
+    """Counts down the acknowledgements of one batch; one object a batch, not a closure a record."""
+
+    __slots__ = ("_error", "_left", "_lock", "_on_done")
+
+    def __init__(self, expected: int, on_done: Done) -> None:
+        self._left = expected
+        self._on_done = on_done
+        self._error: Exception | None = None
+        self._lock = threading.Lock()
+
+    def delivered(self, error: KafkaError | None, message: Message) -> None:
+        """The client's delivery callback of each record."""
+        failure = None if error is None else translate(error, f"a record to {message.topic()} was not taken")
+        self.settle(1, failure)
+
+    def settle(self, count: int, failure: Exception | None = None) -> None:
+        """So many more are decided; the last one decides the batch. The first failure is the one told."""
+        with self._lock:
+            self._left -= count
+            self._error = self._error or failure
+            last = self._left == 0
+        if last:
+            self._on_done(self._error)
+
+
+class Producer:
+    """A `Sender` on Kafka. `linger_ms` 0 on control topics, 2 to 5 where frames are many.
+
+    A record is given up after `delivery_timeout_ms`; what must not be lost is in an outbox or a journal, from
+    where it is sent again.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        name: str,
+        *,
+        linger_ms: float = 0,
+        delivery_timeout_ms: int = 12_000,
+        clock: Clock | None = None,
+    ) -> None:
+        self._clock: Clock = clock or SystemClock()
+        self._timeout = delivery_timeout_ms / 1000
+        self._config: dict[str, Any] = {
+            **client_config(settings, name),
+            "acks": "all",
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "linger.ms": linger_ms,
+            "delivery.timeout.ms": delivery_timeout_ms,
+            "message.max.bytes": MAX_RECORD_BYTES + FRAMING_BYTES,
+            "queue.buffering.max.kbytes": 128 * 1024,
+            "error_cb": self._on_error,
+        }
+        self._broken = threading.Event()
+        self._closing = threading.Event()
+        self._swap = threading.Lock()
+        try:
+            self._client = Client(self._config)
+        except KafkaException as error:
+            raise StopProcess(f"Kafka settings: {error.args[0].str()}") from error
+        self._poller = threading.Thread(target=self._poll, name=f"{name}-acks", daemon=True)
+        self._poller.start()
+
+    def send(self, records: Sequence[Outgoing]) -> None:
+        """See `Sender.send`."""
+        if not records:
+            return
+        acked = threading.Event()
+        outcome: list[Exception | None] = []
+
+        def done(error: Exception | None) -> None:
+            outcome.append(error)
+            acked.set()
+
+        self._produce(records, Delivery(len(records), done), wait_for_room=True)
+        # Every record is acknowledged or given up within the delivery timeout; beyond it the client is stuck.
+        if not self._clock.sleep(self._timeout + 5, acked):
+            self._broken.set()
+            raise RetryLater("Kafka's client answers no more", component="kafka")
+        if outcome[0] is not None:
+            raise outcome[0]
+
+    def post(self, records: Sequence[Outgoing], on_done: Done) -> None:
+        """See `Sender.post`. A full queue fails the rest of the batch at once: this never blocks."""
+        if not records:
+            on_done(None)
+            return
+        self._produce(records, Delivery(len(records), on_done), wait_for_room=False)
+
+    def warm_up(self, topics: Iterable[str], seconds: float = 30.0) -> None:
+        """Connect, learn where these topics are, and make the first acknowledged produce, which is slow.
+
+        Raises:
+            RetryLater: no broker answered in time.
+            StopProcess: a topic does not exist.
+        """
+        wanted = {*topics, WARMUP.name}
+        deadline = self._clock.monotonic() + seconds
+        while missing := wanted - self._known_topics(deadline):
+            if self._clock.monotonic() >= deadline:
+                raise StopProcess(
+                    f"topics are missing: {', '.join(sorted(missing))}; run `penstock topics apply`"
+                )
+            self._clock.sleep(0.2, self._closing)
+        self.send([Outgoing(WARMUP.name, None, None, [])])
+
+    def cluster_id(self) -> str:
+        """The id of the cluster as the client knows it; empty before it has met a broker."""
+        try:
+            return self._client.cluster_id(1.0) or ""
+        except KafkaException:
+            return ""
+
+    def rebuild(self) -> None:
+        """Start over with a new client: its ids and sequence numbers mean nothing to another cluster.
+
+        Records in flight fail with `RetryLater`.
+        """
+        with self._swap:
+            old, self._client = self._client, Client(self._config)
+            self._broken.clear()
+        old.purge()
+        old.flush(1.0)
+        log.warning("producer rebuilt")
+
+    def close(self, seconds: float = 5.0) -> None:
+        """Wait for what is in flight, at most so long, and stop the poll thread."""
+        self._client.flush(seconds)
+        self._closing.set()
+        self._poller.join()
+
+    def _produce(self, records: Sequence[Outgoing], delivery: Delivery, *, wait_for_room: bool) -> None:
+        if self._broken.is_set():
+            self.rebuild()
+        produce: Callable[..., None] = self._client.produce
+        on_delivery = delivery.delivered
+        for index, (topic, key, value, headers) in enumerate(records):
+            try:
+                while True:
+                    try:
+                        produce(topic, value, key, headers=headers, on_delivery=on_delivery)
+                        break
+                    except BufferError:
+                        if not wait_for_room or self._clock.sleep(ROOM_SECONDS, self._closing):
+                            full = RetryLater("the queue to Kafka is full", component="kafka")
+                            delivery.settle(len(records) - index, full)
+                            return
+            except KafkaException as error:
+                delivery.settle(1, translate(error, f"a record to {topic} was not taken"))
+
+    def _known_topics(self, deadline: float) -> set[str]:
+        while True:
+            try:
+                return set(self._client.list_topics(timeout=1.0).topics)
+            except KafkaException as error:
+                if self._clock.monotonic() >= deadline:
+                    raise translate(error, "no Kafka broker answers") from error
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._broken.set()
+        log.warning("kafka producer", error=error.str(), code=error.name(), fatal=error.fatal())
+
+    def _poll(self) -> None:
+        while not self._closing.is_set():
+            self._client.poll(POLL_SECONDS)
