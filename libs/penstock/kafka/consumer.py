@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from penstock.core.errors import StopProcess
-from penstock.kafka.ports import MAX_BYTES, MAX_RECORDS
-from penstock.kafka.reader import Partitions, Reader, Rebalanced, as_set
+from penstock.kafka.ports import MAX_BYTES, MAX_RECORDS, Rebalanced
+from penstock.kafka.reader import Reader, as_set
 from penstock.kafka.records import Partition, Record
 from penstock.runtime.clock import Clock, SystemClock
 from penstock.runtime.log import logger
@@ -44,7 +44,7 @@ class GroupSource:
         self._on_revoked = on_revoked
         self._clock: Clock = clock or SystemClock()
         self._done: dict[Partition, int] = {}
-        self._owned: Partitions = set()
+        self._owned: set[Partition] = set()
         self._assigned_once = False
         self._first_poll: float | None = None
         self._reader = self._connect()
@@ -72,7 +72,7 @@ class GroupSource:
         """See `Source.keep_alive`."""
         self._reader.hold()
 
-    def assignment(self) -> Partitions:
+    def assignment(self) -> set[Partition]:
         """See `Source.assignment`."""
         return set(self._owned)
 
@@ -123,7 +123,7 @@ class GroupSource:
     def _revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._revoked(as_set(partitions))
 
-    def _revoked(self, gone: Partitions) -> None:
+    def _revoked(self, gone: set[Partition]) -> None:
         self._owned -= gone
         self._reader.forget(gone)
         for partition in gone:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from penstock.kafka.records import Outgoing, Partition, Record
 
@@ -14,6 +14,11 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 
 Done = Callable[[Exception | None], None]
 """Told once when all records of a `post` are acknowledged (None) or why not all could be."""
+Rebalanced = Callable[[set[Partition]], None]
+"""Told which partitions came or went, in the polling thread within `poll`; it is quick and does not raise."""
+Start = Literal["end", "earliest"] | float | Mapping[Partition, int]
+"""Where a reader without a group begins: at the end, at the earliest record, so many seconds back, or at
+these offsets (partitions that the mapping leaves out begin at the earliest record)."""
 
 
 class Sender(Protocol):

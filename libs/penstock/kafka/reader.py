@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -145,11 +145,6 @@ class Reader:
             log.warning("offsets not committed", error=error.str())
 
 
-Partitions = set[Partition]
-Rebalanced = Callable[[Partitions], None]
-"""Told which partitions came or went, in the polling thread."""
-
-
-def as_set(partitions: Iterable[TopicPartition]) -> Partitions:
+def as_set(partitions: Iterable[TopicPartition]) -> set[Partition]:
     """The client's list as plain pairs."""
     return {(p.topic, p.partition) for p in partitions}

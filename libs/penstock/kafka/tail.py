@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 from confluent_kafka import KafkaException, TopicPartition
 
 from penstock.core.errors import StopProcess
 from penstock.kafka.client import translate
-from penstock.kafka.ports import MAX_BYTES, MAX_RECORDS
-from penstock.kafka.reader import Partitions, Reader
+from penstock.kafka.ports import MAX_BYTES, MAX_RECORDS, Start
+from penstock.kafka.reader import Reader
 from penstock.kafka.records import Partition, Record
 from penstock.runtime.clock import Clock, SystemClock
 from penstock.runtime.log import logger
@@ -24,12 +24,6 @@ from penstock.runtime.settings import KafkaSettings
 ASK_SECONDS: Final = 5.0
 REDISCOVER_SECONDS: Final = 60.0
 """How often to look for partitions that were added to the topics."""
-
-Start = Literal["end", "earliest"] | float | Mapping[Partition, int]
-"""Where to begin: at the end, at the earliest record, so many seconds back, or at these offsets.
-
-Partitions that such a mapping leaves out begin at the earliest record.
-"""
 
 log = logger(__name__)
 
@@ -58,7 +52,7 @@ class TailSource:
         # The client insists on a group's name; a group that is never joined leaves nothing behind.
         self._reader = Reader(settings, name, {"group.id": f"{name}-{uuid.uuid4()}"})
         try:
-            self._owned: Partitions = {*partitions, *self._discover(required=True)}
+            self._owned: set[Partition] = {*partitions, *self._discover(required=True)}
             self._reader.consumer.assign(self._place(self._owned, start))
         except KafkaException as error:
             self._reader.consumer.close()
@@ -83,7 +77,7 @@ class TailSource:
         """See `Source.keep_alive`."""
         self._reader.hold()
 
-    def assignment(self) -> Partitions:
+    def assignment(self) -> set[Partition]:
         """See `Source.assignment`."""
         return set(self._owned)
 
@@ -100,8 +94,8 @@ class TailSource:
         self._reader.own()
         self._reader.consumer.close()
 
-    def _discover(self, *, required: bool) -> Partitions:
-        found: Partitions = set()
+    def _discover(self, *, required: bool) -> set[Partition]:
+        found: set[Partition] = set()
         for topic in self._topics:
             metadata = self._reader.consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic]
             if not metadata.partitions and required:
@@ -109,7 +103,7 @@ class TailSource:
             found |= {(topic, number) for number in metadata.partitions}
         return found
 
-    def _place(self, partitions: Partitions, start: Start) -> list[TopicPartition]:
+    def _place(self, partitions: set[Partition], start: Start) -> list[TopicPartition]:
         if isinstance(start, Mapping):
             return [TopicPartition(*p, start.get(p, self._marks(p)[0])) for p in partitions]
         if isinstance(start, str):
