@@ -1,0 +1,56 @@
+"""The `penstock` command: a table of commands, each imported only when it is called.
+
+Add a command by a line in `COMMANDS`; a base install (the runner's) then still starts, as nothing that it
+lacks is imported. Errors become sentences and exit codes in `errors`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final
+
+import click
+
+from penstock.cli.errors import guarded
+from penstock.cli.exit_codes import MEANINGS
+
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    # name: (module:attribute, one line for --help)
+    "up": ("penstock.cli.up:up", "Start the local stack and all services."),
+    "down": ("penstock.cli.up:down", "Stop the stack of this folder."),
+    "ps": ("penstock.cli.ps:ps", "Show the processes of the running stack."),
+    "fetch": ("penstock.cli.fetch:fetch", "Bring the servers' jars into the cache, or carry them."),
+    "doctor": ("penstock.cli.doctor:doctor", "Check this machine and the running stack."),
+    "service": ("penstock.cli.service:service", "Run one process of a service."),
+    "migrate": ("penstock.cli.migrate:migrate", "Bring the database's schema up to date."),
+    "topics": ("penstock.cli.topics:topics", "Create the topics, or compare them with the cluster."),
+}
+EPILOG: Final = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items()) + "."
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As click's, with errors as sentences on stderr and the exit codes of `exit_codes`."""
+        return guarded(super().main, *args, **kwargs)
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="penstock", prog_name="penstock")
+def main() -> None:
+    """Penstock: pipelines from events. Kafka carries hints, Postgres is the truth, S3 keeps the logs."""

@@ -1,0 +1,38 @@
+"""What all commands share to print: the `--json` flag, JSON, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_flag(command: F) -> F:
+    """The `--json` flag, given to the command as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
+
+
+def print_json(value: object) -> None:
+    """One JSON document: indented for a terminal's reader, the same for programs."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table without borders; text is printed as it is, never read as markup."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Console().render_str(str(cell), markup=False, highlight=False) for cell in row))
+    Console(soft_wrap=False).print(table)
+
+
+def megabytes(size: int) -> str:
+    """Bytes as MB for people."""
+    return f"{size / 1e6:.0f} MB"

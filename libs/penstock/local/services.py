@@ -1,0 +1,98 @@
+"""The service processes of the local stack: which, how started, when ready."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from penstock.local.component import Spec
+from penstock.local.folder import StackFolder
+from penstock.local.ports import HOST, Ports
+from penstock.local.process import Command
+from penstock.local.settings import LocalSettings
+
+CONTROL: Final = ("intake", "advancer", "dispatcher", "reaper", "canceller", "logs")
+SERVICES: Final = (*CONTROL, "gateway", "runner")
+"""In the order in which they start; they stop the other way round."""
+POLL_SECONDS: Final = 0.05
+RUNNER_STOP_SECONDS: Final = 20.0
+"""A runner that stops ends or hands back its attempts first."""
+
+
+def service_specs(
+    folder: StackFolder,
+    settings: LocalSettings,
+    ports: Ports,
+    environment: Mapping[str, str],
+    replicas: Mapping[str, int],
+) -> list[Spec]:
+    """A spec for every replica of every service; `environment` has what all of them share."""
+    specs: list[Spec] = []
+    health = settings.health_port
+    for name in SERVICES:
+        for replica in range(replicas.get(name, 1)):
+            health = ports.reserve(health)
+            own = {
+                "PENSTOCK_HTTP_PORT": str(health),
+                "PENSTOCK_INSTANCE": f"{name}-{replica}",
+                "PENSTOCK_LOG_FORMAT": "json",
+            }
+            port = health
+            if name == "gateway":
+                port = ports.reserve(settings.gateway_port)
+                own["PENSTOCK_GATEWAY_PORT"] = str(port)
+            specs.append(_spec(folder, settings, name, replica, port, {**environment, **own}, health))
+    return specs
+
+
+def _spec(
+    folder: StackFolder,
+    settings: LocalSettings,
+    name: str,
+    replica: int,
+    port: int,
+    environment: dict[str, str],
+    health: int,
+) -> Spec:
+    return Spec(
+        name=name,
+        replica=replica,
+        command=Command(
+            arguments=(sys.executable, "-m", "penstock", "service", name),
+            environment=environment,
+            directory=folder.path.parent,
+        ),
+        log=folder.logs / f"{name}-{replica}.log",
+        port=port,
+        ready=until_ready(health),
+        start_seconds=settings.start_seconds,
+        stop_seconds=RUNNER_STOP_SECONDS if name == "runner" else 10.0,
+    )
+
+
+def until_ready(port: int) -> Callable[[], Awaitable[None]]:
+    """Waits until GET /readyz on this port answers 200."""
+
+    async def poll() -> None:
+        while await http_status(port, "/readyz") != 200:
+            await asyncio.sleep(POLL_SECONDS)
+
+    return poll
+
+
+async def http_status(port: int, path: str) -> int:
+    """Status of a GET on loopback; 0 when nobody answers."""
+    try:
+        reader, writer = await asyncio.open_connection(HOST, port)
+    except OSError:
+        return 0
+    try:
+        writer.write(f"GET {path} HTTP/1.0\r\nHost: {HOST}\r\n\r\n".encode())
+        status = await asyncio.wait_for(reader.readline(), 5.0)
+        return int(status.split()[1])
+    except (OSError, ValueError, IndexError, TimeoutError):
+        return 0
+    finally:
+        writer.close()
