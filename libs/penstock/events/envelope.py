@@ -21,15 +21,16 @@ def envelope(
     """The headers of one record.
 
     `event_type` is e.g. `dev.penstock.job.status.v1`; `event_id` is unique for this source, and the same
-    when the same fact is published again; `at` is RFC 3339.
+    when the same fact is published again; `at` is RFC 3339, or empty where a record has no time of its own.
     """
     headers = [
         *_FIXED,
         ("ce_type", event_type.encode()),
         ("ce_source", source),
         ("ce_id", event_id.encode()),
-        ("ce_time", at.encode()),
     ]
+    if at:
+        headers.append(("ce_time", at.encode()))
     if traceparent:
         headers.append(("traceparent", traceparent.encode()))
     return headers

@@ -1,0 +1,147 @@
+"""Turns the events of a transaction into records: one place that knows topic, key, headers and value of each.
+
+A transition is one record on the public topics; on the internal ones a record carries many jobs, because a
+broker's cost is by the record (facts §11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, Protocol
+
+import orjson
+
+from penstock.core.lanes import Lane
+from penstock.events import jobs, pipelines, topics, workers
+from penstock.events.codec import encode
+from penstock.events.envelope import envelope
+from penstock.kafka.records import Outgoing
+
+READY_PER_RECORD: Final = 500
+GRANT_BYTES: Final = 512 * 1024
+"""A record of grants is closed beyond this size; one larger grant is a record of its own."""
+
+
+class Events(Protocol):
+    """What `penstock.store.changes.Changes` holds."""
+
+    pipelines: list[dict[str, Any]]
+    jobs: list[dict[str, Any]]
+    ready: list[dict[str, Any]]
+    grants: list[dict[str, Any]]
+    stops: list[dict[str, Any]]
+
+
+def records(events: Events, actor: str, *, replayed: bool = False) -> list[Outgoing]:
+    """All records of these events, pipelines first. `actor` is the service and replica: `ce_source`."""
+    source = f"/penstock/{actor}".encode()
+    extra = [("replayed", b"1")] if replayed else []
+    return [
+        *(_pipeline_status(event, source, extra) for event in events.pipelines),
+        *_grants(events.grants, source),
+        *_ready(events.ready, source),
+        *_stops(events.stops, source),
+        *(_job_status(event, source, extra) for event in events.jobs),
+    ]
+
+
+def control(session_id: str, record: workers.Control, at: str, actor: str) -> Outgoing:
+    """One record of `workers.control`."""
+    headers = envelope(workers.CONTROL_TYPE, f"{session_id}/{at}", at, source=f"/penstock/{actor}".encode())
+    return Outgoing(topics.WORKERS_CONTROL.name, session_id, encode(record), headers)
+
+
+def undecided_hint(pipeline_id: str, job_ids: Sequence[str], at: str, actor: str) -> Outgoing:
+    """Ask the advancer to decide about these jobs."""
+    headers = envelope(
+        jobs.REPORT_TYPE, f"{pipeline_id}/undecided/{at}", at,
+        traceparent=traceparent(pipeline_id), source=f"/penstock/{actor}".encode(),
+    )  # fmt: skip
+    value = encode(jobs.Reports(pipeline_id=pipeline_id, undecided=list(job_ids)))
+    return Outgoing(topics.JOBS_REPORTS.name, pipeline_id, value, headers)
+
+
+def traceparent(pipeline_id: str, span_of: str = "") -> str:
+    """W3C trace context: a pipeline is one trace, its id the trace's; a job's id names the span."""
+    span = (span_of or pipeline_id).replace("-", "")[16:]
+    return f"00-{pipeline_id.replace('-', '')}-{span}-01"
+
+
+def microseconds(at: str) -> str:
+    """Postgres' text of a UTC time as RFC 3339 with six digits: it leaves trailing zeros out."""
+    head, _, rest = at.partition("+")
+    if rest != "00:00":
+        raise ValueError(f"{at!r} is not in UTC: the database's TimeZone must be UTC")
+    whole, _, fraction = head.partition(".")
+    return f"{whole}.{fraction:0<6}Z"
+
+
+def _job_status(event: dict[str, Any], source: bytes, extra: list[tuple[str, bytes]]) -> Outgoing:
+    at = event["at"] = microseconds(event["at"])
+    pipeline_id, job_id = event["pipeline_id"], event["job_id"]
+    headers = envelope(
+        jobs.STATUS_TYPE, f"{job_id}/{event['version']}", at, traceparent=traceparent(pipeline_id, job_id),
+        source=source,
+    )  # fmt: skip
+    return Outgoing(topics.JOBS_STATUS.name, pipeline_id, orjson.dumps(event), headers + extra)
+
+
+def _pipeline_status(event: dict[str, Any], source: bytes, extra: list[tuple[str, bytes]]) -> Outgoing:
+    at = event["at"] = microseconds(event["at"])
+    pipeline_id = event["pipeline_id"]
+    headers = envelope(
+        pipelines.STATUS_TYPE, f"{pipeline_id}/{event['version']}", at, traceparent=traceparent(pipeline_id),
+        source=source,
+    )  # fmt: skip
+    return Outgoing(topics.PIPELINES_STATUS.name, pipeline_id, orjson.dumps(event), headers + extra)
+
+
+def _ready(rows: list[dict[str, Any]], source: bytes) -> Iterator[Outgoing]:
+    groups: dict[tuple[Lane, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["lane"], row["tenant"]), []).append(row)
+    for (lane, tenant), group in groups.items():
+        for begin in range(0, len(group), READY_PER_RECORD):
+            part = group[begin : begin + READY_PER_RECORD]
+            headers = envelope(
+                jobs.READY_TYPE, part[0]["job_id"], part[0]["queued_at"],
+                traceparent=traceparent(part[0]["pipeline_id"]), source=source,
+            )  # fmt: skip
+            yield Outgoing(topics.JOBS_READY[lane].name, tenant, orjson.dumps({"jobs": part}), headers)
+
+
+def _grants(rows: list[dict[str, Any]], source: bytes) -> Iterator[Outgoing]:
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["session_id"], row["n"]), []).append(row)
+    for (session_id, n), group in groups.items():
+        for part in _by_size(group):
+            value = b'{"session_id":"%b","n":%d,"grants":[%b]}' % (session_id.encode(), n, b",".join(part))
+            headers = envelope(workers.GRANTS_TYPE, group[0]["token"], "", source=source,
+                               traceparent=traceparent(group[0]["pipeline_id"]))  # fmt: skip
+            yield Outgoing(topics.WORKERS_GRANTS.name, session_id, value, headers)
+
+
+def _by_size(rows: Iterable[dict[str, Any]]) -> Iterator[list[bytes]]:
+    part: list[bytes] = []
+    size = 0
+    for row in rows:
+        value = orjson.dumps(row)
+        if part and size + len(value) > GRANT_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(value)
+        size += len(value)
+    if part:
+        yield part
+
+
+def _stops(rows: list[dict[str, Any]], source: bytes) -> Iterator[Outgoing]:
+    groups: dict[str, list[workers.Stop]] = {}
+    for row in rows:
+        stop = workers.Stop(job_id=row["job_id"], attempt=row["attempt"])
+        groups.setdefault(row["session_id"], []).append(stop)
+    for session_id, stops in groups.items():
+        value = encode(workers.Control(session_id=session_id, stop=stops))
+        headers = envelope(workers.CONTROL_TYPE, stops[0].job_id, "", source=source)
+        yield Outgoing(topics.WORKERS_CONTROL.name, session_id, value, headers)
