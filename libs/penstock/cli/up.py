@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -28,6 +30,32 @@ from penstock.runtime import settings
 DEMO = "penstock.cli.demo:run_demo"
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What was given to `penstock up`."""
+
+    demo: bool
+    keep: bool
+    detach: bool
+    servers_only: bool
+    replicas: tuple[str, ...]
+    slots: int | None
+    pool: str | None
+    as_json: bool
+
+    def runner_environment(self) -> dict[str, str]:
+        """Settings of the runners that were given as options."""
+        given = {"PENSTOCK_RUNNER_SLOTS": self.slots, "PENSTOCK_RUNNER_POOL": self.pool}
+        return {name: str(value) for name, value in given.items() if value is not None}
+
+    def arguments(self) -> list[str]:
+        """The same call without `--detach`."""
+        words = ["up", *(f"--replicas={word}" for word in self.replicas)]
+        words += ["--servers-only"] * self.servers_only + ["--json"] * self.as_json
+        words += [f"--slots={self.slots}"] * (self.slots is not None)
+        return words + [f"--pool={self.pool}"] * (self.pool is not None)
+
+
 @click.command()
 @click.option("--demo", is_flag=True, help="Run the demo pipelines, then stop.")
 @click.option("--keep", is_flag=True, help="With --demo: leave the stack running until Ctrl-C.")
@@ -37,46 +65,32 @@ DEMO = "penstock.cli.demo:run_demo"
 @click.option("--slots", type=click.IntRange(1, 1024), help="Jobs that one runner runs at a time.")
 @click.option("--pool", help="Pool of the runners.")
 @json_flag
-@click.pass_context
-def up(
-    context: click.Context,
-    demo: bool,
-    keep: bool,
-    detach: bool,
-    servers_only: bool,
-    replicas: tuple[str, ...],
-    slots: int | None,
-    pool: str | None,
-    as_json: bool,
-) -> int:
+def up(**given: Any) -> int:
     """Start Kafka, Postgres, an S3 server and all services in this folder's `.penstock/`.
 
     Ctrl-C stops everything in order, a second one at once. A second `up` here says how to reach the stack
     that runs (exit code 5).
     """
-    if demo and (detach or servers_only):
+    options = Options(**given)
+    if options.demo and (options.detach or options.servers_only):
         raise click.UsageError("--demo goes with neither --detach nor --servers-only")
     local = settings.load(LocalSettings)
-    counts = parse_replicas(replicas or local.local_replicas, SERVICES)
+    replicas = parse_replicas(options.replicas or local.local_replicas, SERVICES)
     folder = StackFolder(Path.cwd() / folders.NAME)
     if folders.is_held(folder):
-        return _already_running(folder, as_json=as_json)
-    if detach:
-        return _detach(folder, context)
+        return _already_running(folder, as_json=options.as_json)
+    if options.detach:
+        return _detach(folder, options)
     folder.create()
-    environ = settings.environment()
-    if slots is not None:
-        environ["PENSTOCK_RUNNER_SLOTS"] = str(slots)
-    if pool is not None:
-        environ["PENSTOCK_RUNNER_POOL"] = pool
     plan = Plan(
         settings=local,
-        environ=environ,
-        replicas={} if servers_only else counts,
+        environ={**settings.environment(), **options.runner_environment()},
+        replicas={} if options.servers_only else replicas,
         cache=cache_folder(folder.path),
         jars=read_lock(),
     )
-    return running.up(folder, plan, Voice(as_json=as_json), _demo(keep=keep) if demo else None)
+    voice = Voice(as_json=options.as_json)
+    return running.up(folder, plan, voice, _demo(keep=options.keep) if options.demo else None)
 
 
 @click.command()
@@ -112,13 +126,13 @@ def _already_running(folder: StackFolder, *, as_json: bool) -> int:
     return exit_codes.ALREADY_RUNNING
 
 
-def _detach(folder: StackFolder, context: click.Context) -> int:
+def _detach(folder: StackFolder, options: Options) -> int:
     """Start the supervisor as a process of its own and relay what it says until all is ready."""
     folder.create()
     log = folder.logs / "supervisor.log"
     with log.open("wb") as output:
         child = subprocess.Popen(
-            [sys.executable, "-m", "penstock", *_arguments(context)],
+            [sys.executable, "-m", "penstock", *options.arguments()],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
     with log.open("rb") as said:
@@ -132,14 +146,6 @@ def _detach(folder: StackFolder, context: click.Context) -> int:
             if ready:
                 return exit_codes.OK
             time.sleep(0.05)
-
-
-def _arguments(context: click.Context) -> list[str]:
-    given = context.params
-    words = ["up", *(f"--replicas={word}" for word in given["replicas"])]
-    words += ["--servers-only"] * given["servers_only"] + ["--json"] * given["as_json"]
-    words += [f"--slots={given['slots']}"] * (given["slots"] is not None)
-    return words + [f"--pool={given['pool']}"] * (given["pool"] is not None)
 
 
 def _is_ready(folder: StackFolder, supervisor: int) -> bool:

@@ -1,4 +1,4 @@
-"""The local stack: Kafka, Postgres, S3 and every service as child processes of one supervisor, from packages alone.
+"""The local stack: Kafka, Postgres, S3 and every service under one supervisor, from packages alone.
 
 | module        | holds                                                                        |
 |---------------|------------------------------------------------------------------------------|

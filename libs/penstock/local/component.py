@@ -7,7 +7,7 @@ import dataclasses
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from penstock.core.errors import StopProcess
 from penstock.local.process import Command, exit_text, kill_group, spawn, tail
@@ -179,7 +179,7 @@ class Component:
 _FIRST: Final = asyncio.FIRST_COMPLETED
 
 
-async def _cancelled(*tasks: asyncio.Future[object] | asyncio.Future[None] | asyncio.Future[bool]) -> None:
+async def _cancelled(*tasks: asyncio.Future[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -76,7 +76,7 @@ def copy_from(jars: tuple[Jar, ...], folder: Path, source: Path) -> int:
 
 
 def copy_to(jars: tuple[Jar, ...], folder: Path, target: Path) -> int:
-    """Copy the cached jars into a folder that can be carried to another machine; returns the number copied."""
+    """Copy the cached jars into a folder that can be carried elsewhere; returns the number copied."""
     target.mkdir(parents=True, exist_ok=True)
     return _copy(jars, folder, target)
 
@@ -156,7 +156,7 @@ def _turn(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("w")
     except OSError as error:
-        raise StopProcess(f"{folder}: {error.strerror}; set XDG_CACHE_HOME to a folder of yours") from None
+        raise StopProcess(f"{folder}: {error.strerror}; set XDG_CACHE_HOME to your own folder") from None
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

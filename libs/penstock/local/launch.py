@@ -23,7 +23,7 @@ def main() -> None:
         if os.getppid() != int(parent):  # it died before the call
             sys.exit(1)
     try:
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 - a shell is not wanted
     except OSError as error:
         sys.exit(f"{command[0]}: {error.strerror}")
 

@@ -64,7 +64,7 @@ class Postgres:
 
     @property
     def dsn(self) -> str:
-        """libpq URL of the database."""
+        """URL of the database for libpq."""
         return f"postgresql://{USER}:{self._password}@{HOST}:{self.port}/{DATABASE}"
 
     async def prepare(self, environ: Mapping[str, str], log: Path) -> str:
@@ -106,7 +106,7 @@ class Postgres:
         made = self.data / "penstock.database"
         target = ("-h", HOST, "-p", str(self.port), "-U", USER)
         asking = self._client(environ, "pg_isready", *target, "-q")
-        while await outcome(asking, log, seconds=10):
+        while await outcome(asking, log, seconds=10):  # noqa: ASYNC110 - another process, no event
             await asyncio.sleep(0.05)
         if not made.exists():
             await run(self._client(environ, "createdb", *target, DATABASE), log, seconds=30)

@@ -1,4 +1,4 @@
-"""`python -m penstock.local.prepare SERVER`: wait until a server truly works, then make it ready for Penstock.
+"""`python -m penstock.local.prepare SERVER`: wait until a server works, then make it ready for Penstock.
 
 | server   | works when            | then                                              |
 |----------|-----------------------|---------------------------------------------------|
@@ -20,6 +20,8 @@ from typing import Final
 from penstock.core.errors import PenstockError, RetryLater
 from penstock.runtime import settings
 
+ANSWER_SECONDS: Final = 5.0
+"""How long one probe waits for its answer."""
 PAUSE: Final = 0.05
 """Seconds between two probes of a server that is not there yet."""
 
@@ -37,7 +39,7 @@ def prepare_kafka() -> None:
     from penstock.kafka.probe import probe
 
     kafka = settings.load(settings.KafkaSettings)
-    until_it_works(lambda: probe(kafka, 5.0))
+    until_it_works(lambda: probe(kafka, ANSWER_SECONDS))
     apply_topics(kafka)
 
 
@@ -59,10 +61,10 @@ def prepare_s3() -> None:
 
     s3 = settings.load(settings.ObjectSettings)
     until_it_works(lambda: ensure_bucket(s3))
-    until_it_works(lambda: probe(s3))
+    until_it_works(lambda: probe(s3, ANSWER_SECONDS))
 
 
-def until_it_works(attempt: Callable[[], None], pause: Callable[[float], None] = time.sleep) -> None:
+def until_it_works(attempt: Callable[[], object], pause: Callable[[float], None] = time.sleep) -> None:
     """Repeat while the server is away; each new reason goes to stderr. The supervisor bounds how long."""
     said = ""
     while True:
@@ -81,7 +83,7 @@ SERVERS: Final = {"kafka": prepare_kafka, "postgres": prepare_postgres, "s3": pr
 
 
 def main() -> None:
-    """Prepare the server named by the first argument; exit code 1 and a sentence on stderr when it cannot be."""
+    """Prepare the server named by the first argument; a sentence on stderr when it cannot be."""
     try:
         SERVERS[sys.argv[1]]()
     except PenstockError as error:

@@ -149,7 +149,7 @@ def is_alive(child: Child) -> bool:
 def end_leftovers(children: Iterable[Child], grace: float = 5.0) -> int:
     """End processes that a dead supervisor left behind; returns how many there were.
 
-    They get SIGINT, which is orderly for Postgres and enough for the rest, then SIGKILL after `grace` seconds.
+    They get SIGINT, orderly for Postgres and enough for the rest, then SIGKILL after `grace` seconds.
     """
     left = [child for child in children if is_alive(child)]
     for child in left:

@@ -1,4 +1,4 @@
-"""The three servers of the local stack as components: prepared in parallel, ready once Penstock can use them."""
+"""The three servers of the local stack as components: ready once Penstock can use them."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def until_ready(port: int) -> Callable[[], Awaitable[None]]:
     """Waits until GET /readyz on this port answers 200."""
 
     async def poll() -> None:
-        while await http_status(port, "/readyz") != 200:
+        while await http_status(port, "/readyz") != 200:  # noqa: ASYNC110 - another process
             await asyncio.sleep(POLL_SECONDS)
 
     return poll

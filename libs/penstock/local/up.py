@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 from penstock.core.errors import StopProcess
 from penstock.local.fetch import fetch
-from penstock.local.folder import StackFolder, held, is_held
+from penstock.local.folder import StackFolder, held
 from penstock.local.ports import Ports
 from penstock.local.process import end_leftovers, is_alive
 from penstock.local.record import read_record
@@ -107,7 +108,7 @@ async def _until_told(
 ) -> int:
     began = asyncio.get_running_loop().time()
     starting = asyncio.ensure_future(supervisor.start())
-    await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+    await _first(starting, told)
     if not starting.done():
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
@@ -120,8 +121,12 @@ async def _until_told(
         await told
         return 0
     ended = _in_thread(foreground, stack)
-    await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
+    await _first(ended, told)
     return ended.result() if ended.done() else told.result()
+
+
+async def _first(*futures: asyncio.Future[Any]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _in_thread(foreground: Foreground, stack: Stack) -> asyncio.Future[int]:
@@ -144,7 +149,8 @@ def _in_thread(foreground: Foreground, stack: Stack) -> asyncio.Future[int]:
             code = foreground(stack)
         except BaseException as error:  # noqa: BLE001 - handed to whoever awaits it
             failure = error
-        loop.call_soon_threadsafe(settle, code, failure)
+        with contextlib.suppress(RuntimeError):  # the stack has ended meanwhile, and the loop with it
+            loop.call_soon_threadsafe(settle, code, failure)
 
     threading.Thread(target=body, name="foreground", daemon=True).start()
     return ended
