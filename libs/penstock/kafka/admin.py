@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -44,10 +44,10 @@ class Change:
     apply: Callable[[AdminClient], Future[Any]] | None
 
 
-def wanted_topics(settings: KafkaSettings) -> list[Wanted]:
-    """Every topic and dead-letter topic of an installation."""
+def wanted_topics(settings: KafkaSettings, topics: Sequence[Topic] = TOPICS) -> list[Wanted]:
+    """These topics and their dead-letter topics as this installation should have them."""
     found: list[Wanted] = []
-    for topic in TOPICS:
+    for topic in topics:
         partitions = settings.kafka_partitions if topic.partitioned else 1
         found.append(Wanted(topic.name, partitions, _config(settings, topic)))
         if topic.dlq:
@@ -60,7 +60,9 @@ def wanted_topics(settings: KafkaSettings) -> list[Wanted]:
     return found
 
 
-def apply_topics(settings: KafkaSettings, clock: Clock | None = None) -> list[str]:
+def apply_topics(
+    settings: KafkaSettings, topics: Sequence[Topic] = TOPICS, clock: Clock | None = None
+) -> list[str]:
     """Create what is missing, mend what differs; returns what was done, in words. Idempotent.
 
     Partitions are only ever added: a topic with more of them than wanted stays as it is.
@@ -70,24 +72,27 @@ def apply_topics(settings: KafkaSettings, clock: Clock | None = None) -> list[st
         StopProcess: the brokers refuse.
     """
     admin = AdminClient(client_config(settings, "penstock-topics"))
+    wanted = wanted_topics(settings, topics)
     done: list[str] = []
-    futures = [(c.words, c.apply(admin)) for c in _changes(admin, settings) if c.apply is not None]
+    changes = _changes(admin, wanted, settings.kafka_replication)
+    futures = [(change.words, change.apply(admin)) for change in changes if change.apply is not None]
     for words, future in futures:
         _result(future, words)
         done.append(words)
     if done:
-        _wait_until_visible(admin, settings, clock or SystemClock())
+        _wait_until_visible(admin, wanted, clock or SystemClock())
     return done
 
 
-def diff_topics(settings: KafkaSettings) -> list[str]:
+def diff_topics(settings: KafkaSettings, topics: Sequence[Topic] = TOPICS) -> list[str]:
     """Every difference between the topics as declared and as they are, in words; empty when there is none.
 
     Raises:
         RetryLater: the brokers are away.
     """
     admin = AdminClient(client_config(settings, "penstock-topics"))
-    return [change.words for change in _changes(admin, settings)]
+    wanted = wanted_topics(settings, topics)
+    return [change.words for change in _changes(admin, wanted, settings.kafka_replication)]
 
 
 def _config(settings: KafkaSettings, topic: Topic) -> dict[str, str]:
@@ -106,17 +111,16 @@ def _config(settings: KafkaSettings, topic: Topic) -> dict[str, str]:
     return config
 
 
-def _changes(admin: AdminClient, settings: KafkaSettings) -> list[Change]:
+def _changes(admin: AdminClient, wanted: list[Wanted], replication: int) -> list[Change]:
     try:
         existing = admin.list_topics(timeout=ANSWER_SECONDS).topics
     except KafkaException as error:
         raise translate(error, "no Kafka broker answers") from error
-    wanted = wanted_topics(settings)
     configs = _configs(admin, [topic.name for topic in wanted if topic.name in existing])
     changes: list[Change] = []
     for topic in wanted:
         if topic.name not in existing:
-            changes.append(_creation(topic, settings.kafka_replication))
+            changes.append(_creation(topic, replication))
             continue
         changes += _partition_changes(topic, len(existing[topic.name].partitions))
         changes += _config_changes(topic, configs[topic.name])
@@ -166,12 +170,11 @@ def _configs(admin: AdminClient, names: list[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _wait_until_visible(admin: AdminClient, settings: KafkaSettings, clock: Clock) -> None:
-    wanted = {topic.name: topic.partitions for topic in wanted_topics(settings)}
+def _wait_until_visible(admin: AdminClient, wanted: list[Wanted], clock: Clock) -> None:
     deadline = clock.monotonic() + VISIBLE_SECONDS
     while True:
         there = {n: len(t.partitions) for n, t in admin.list_topics(timeout=ANSWER_SECONDS).topics.items()}
-        missing = sorted(name for name, count in wanted.items() if there.get(name, 0) < count)
+        missing = sorted(topic.name for topic in wanted if there.get(topic.name, 0) < topic.partitions)
         if not missing:
             return
         if clock.monotonic() > deadline:

@@ -20,7 +20,12 @@ def probe(settings: KafkaSettings, timeout: float) -> str:
         StopProcess: the brokers refuse these credentials.
     """
     failures: list[KafkaError] = []
-    config = {**client_config(settings, "penstock-probe"), "message.timeout.ms": int(timeout * 1000)}
+    config = {
+        **client_config(settings, "penstock-probe"),
+        "message.timeout.ms": int(timeout * 1000),
+        # Whoever probes waits for a broker that is just starting.
+        "reconnect.backoff.max.ms": 100,
+    }
     producer = Producer(config)
     try:
         metadata = producer.list_topics(timeout=timeout)
