@@ -88,8 +88,9 @@ class GroupSource:
     def rebuild(self) -> None:
         """Leave and join with a new client: after a fatal error, or when the cluster is another one."""
         log.warning("consumer rebuilt", group=self._group)
-        self._revoked(self._owned)
         self._reader.consumer.close()
+        if self._owned:
+            self._revoked(set(self._owned))
         self._reader = self._connect()
 
     def close(self) -> None:

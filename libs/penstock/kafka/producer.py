@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Client
 
 from penstock.core.errors import RetryLater, StopProcess
-from penstock.events.topics import MAX_RECORD_BYTES, WARMUP
+from penstock.events.topics import MAX_RECORD_BYTES, TOPICS, WARMUP
 from penstock.kafka.client import client_config, translate
 from penstock.kafka.ports import Done
 from penstock.kafka.records import Outgoing
@@ -23,6 +23,7 @@ FRAMING_BYTES: Final = 64 * 1024
 POLL_SECONDS: Final = 0.1
 ROOM_SECONDS: Final = 0.005
 """How long to wait before trying again when the client's own queue is full."""
+DECLARED: Final = tuple(topic.name for topic in TOPICS)
 
 log = logger(__name__)
 
@@ -57,7 +58,7 @@ class Producer:
     """A `Sender` on Kafka. `linger_ms` 0 on control topics, 2 to 5 where frames are many.
 
     A record is given up after `delivery_timeout_ms`; what must not be lost is in an outbox or a journal, from
-    where it is sent again.
+    where it is sent again. As a context manager it is warmed up when entered and closed when left.
     """
 
     def __init__(
@@ -92,6 +93,13 @@ class Producer:
         self._poller = threading.Thread(target=self._poll, name=f"{name}-acks", daemon=True)
         self._poller.start()
 
+    def __enter__(self) -> Self:
+        self.warm_up()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
     def send(self, records: Sequence[Outgoing]) -> None:
         """See `Sender.send`."""
         if not records:
@@ -118,7 +126,7 @@ class Producer:
             return
         self._produce(records, Delivery(len(records), on_done), wait_for_room=False)
 
-    def warm_up(self, topics: Iterable[str], seconds: float = 30.0) -> None:
+    def warm_up(self, topics: Iterable[str] = DECLARED, seconds: float = 30.0) -> None:
         """Connect, learn where these topics are, and make the first acknowledged produce, which is slow.
 
         Raises:

@@ -39,15 +39,17 @@ class TailSource:
         partitions: Sequence[Partition] = (),
         start: Start = "end",
         name: str = "penstock-tail",
+        ask_seconds: float = ASK_SECONDS,
         clock: Clock | None = None,
     ) -> None:
-        """Find the partitions and their offsets.
+        """Find the partitions and their offsets; each question waits at most `ask_seconds`.
 
         Raises:
             RetryLater: no broker answered in time.
             StopProcess: a topic does not exist.
         """
         self._topics = list(topics)
+        self._ask_seconds = ask_seconds
         self._clock: Clock = clock or SystemClock()
         # The client insists on a group's name; a group that is never joined leaves nothing behind.
         self._reader = Reader(settings, name, {"group.id": f"{name}-{uuid.uuid4()}"})
@@ -97,7 +99,7 @@ class TailSource:
     def _discover(self, *, required: bool) -> set[Partition]:
         found: set[Partition] = set()
         for topic in self._topics:
-            metadata = self._reader.consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic]
+            metadata = self._reader.consumer.list_topics(topic, timeout=self._ask_seconds).topics[topic]
             if not metadata.partitions and required:
                 raise StopProcess(f"topic {topic} is missing; run `penstock topics apply`")
             found |= {(topic, number) for number in metadata.partitions}
@@ -111,7 +113,7 @@ class TailSource:
             return [TopicPartition(*p, self._marks(p)[side]) for p in partitions]
         since = int((self._clock.now() - start) * 1000)
         asked = [TopicPartition(*p, since) for p in partitions]
-        found = self._reader.consumer.offsets_for_times(asked, timeout=ASK_SECONDS)
+        found = self._reader.consumer.offsets_for_times(asked, timeout=self._ask_seconds)
         # Nothing as young as that: the end.
         return [
             p
@@ -121,7 +123,9 @@ class TailSource:
         ]
 
     def _marks(self, partition: Partition) -> tuple[int, int]:
-        marks = self._reader.consumer.get_watermark_offsets(TopicPartition(*partition), timeout=ASK_SECONDS)
+        marks = self._reader.consumer.get_watermark_offsets(
+            TopicPartition(*partition), timeout=self._ask_seconds
+        )
         assert marks is not None
         return marks
 
