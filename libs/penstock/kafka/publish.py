@@ -6,7 +6,7 @@ broker's cost is by the record (facts §11).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Protocol
 
 import orjson
@@ -51,14 +51,22 @@ def control(session_id: str, record: workers.Control, at: str, actor: str) -> Ou
     return Outgoing(topics.WORKERS_CONTROL.name, session_id, encode(record), headers)
 
 
-def undecided_hint(pipeline_id: str, job_ids: Sequence[str], at: str, actor: str) -> Outgoing:
-    """Ask the advancer to decide about these jobs."""
-    headers = envelope(
-        jobs.REPORT_TYPE, f"{pipeline_id}/undecided/{at}", at,
-        traceparent=traceparent(pipeline_id), source=f"/penstock/{actor}".encode(),
-    )  # fmt: skip
-    value = encode(jobs.Reports(pipeline_id=pipeline_id, undecided=list(job_ids)))
-    return Outgoing(topics.JOBS_REPORTS.name, pipeline_id, value, headers)
+def undecided_hints(undecided: list[dict[str, str]], at: str, actor: str) -> list[Outgoing]:
+    """Ask the advancer to decide about these jobs, {job_id, pipeline_id}; a record a pipeline."""
+    groups: dict[str, list[str]] = {}
+    for one in undecided:
+        groups.setdefault(one["pipeline_id"], []).append(one["job_id"])
+    source = f"/penstock/{actor}".encode()
+    return [
+        Outgoing(
+            topics.JOBS_REPORTS.name,
+            pipeline_id,
+            encode(jobs.Reports(pipeline_id=pipeline_id, undecided=job_ids)),
+            envelope(jobs.REPORT_TYPE, f"{pipeline_id}/undecided/{at}", at,
+                     traceparent=traceparent(pipeline_id), source=source),
+        )
+        for pipeline_id, job_ids in groups.items()
+    ]  # fmt: skip
 
 
 def traceparent(pipeline_id: str, span_of: str = "") -> str:

@@ -74,6 +74,14 @@ class TimingSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class RetrySettings:
+    """How long a job waits for its next try: full jitter over base * 2^(tries - 1), at most the cap (S89)."""
+
+    retry_base_seconds: float = setting(30.0, doc="Upper bound of the wait before the second try.")
+    retry_cap_seconds: float = setting(600.0, doc="Upper bound of any wait.")
+
+
+@dataclasses.dataclass(frozen=True)
 class ProcessSettings:
     """What every process has."""
 

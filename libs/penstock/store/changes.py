@@ -13,7 +13,7 @@ class Changes(msgspec.Struct):
     """Events of one or more transactions, to publish now; `outbox_ids` are deleted once all are acked.
 
     `pipelines` and `jobs` are status records, `ready` rows of the queue, `grants` and `stops` orders for
-    runners, `undecided` ids of PENDING jobs for the pure decide.
+    runners, `undecided` PENDING jobs for the pure decide, as {job_id, pipeline_id}.
     """
 
     outbox_ids: list[str] = []
@@ -22,7 +22,7 @@ class Changes(msgspec.Struct):
     ready: list[dict[str, Any]] = []
     grants: list[dict[str, Any]] = []
     stops: list[dict[str, Any]] = []
-    undecided: list[str] = []
+    undecided: list[dict[str, str]] = []
 
     def take(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Add a function's answer {outbox_id, events, …}; returns it for what else it says."""

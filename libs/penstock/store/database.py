@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
 
 import orjson
@@ -11,6 +11,8 @@ from psycopg import errors
 from psycopg.types.json import set_json_loads
 
 from penstock.core.errors import DeadLetter, RetryLater
+
+Params = Sequence[Any] | Mapping[str, Any]
 
 CONFLICT_RETRIES = 5
 """How often a statement that lost a deadlock or a serialization is run again at once."""
@@ -33,12 +35,12 @@ class Database:
         self._application = application
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
-    def one(self, statement: LiteralString, params: Sequence[Any] = ()) -> Any:
+    def one(self, statement: LiteralString, params: Params = ()) -> Any:
         """The first column of the only row."""
         rows = self.rows(statement, params)
         return rows[0][0] if rows else None
 
-    def rows(self, statement: LiteralString, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, statement: LiteralString, params: Params = ()) -> list[tuple[Any, ...]]:
         """All rows. Raises RetryLater or PoisonRow."""
         for _ in range(CONFLICT_RETRIES):
             try:
@@ -53,7 +55,7 @@ class Database:
             self._connection.close()
             self._connection = None
 
-    def _run(self, statement: LiteralString, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def _run(self, statement: LiteralString, params: Params) -> list[tuple[Any, ...]]:
         try:
             connection = self._connect()
             cursor = connection.execute(statement, params)

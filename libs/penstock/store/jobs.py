@@ -97,23 +97,22 @@ def expired(db: Database, limit: int) -> list[dict[str, Any]]:
     return answer
 
 
-def lost(db: Database, changes: Changes, *, older_than: float) -> list[dict[str, Any]]:
-    """Sweep for work whose event was lost; repaired ready rows go to `changes`.
-
-    Returns undecided jobs as {pipeline_id, job_ids}.
-    """
-    answer = db.one("SELECT lost_v1(%s)", (older_than,))
-    changes.take_events([{"ready": answer["ready"]}])
-    undecided_jobs: list[dict[str, Any]] = answer["undecided"]
-    return undecided_jobs
+def lost(db: Database, changes: Changes, *, older_than: float) -> None:
+    """Sweep for work whose event was lost: undecided jobs and repaired ready rows go to `changes`."""
+    changes.take_events([db.one("SELECT lost_v1(%s)", (older_than,))])
 
 
-def ready_rows(db: Database, pools: Sequence[str] | None, *, limit: int) -> list[dict[str, Any]]:
-    """The queue as it stands: oldest rows first; of these pools, or of all."""
+def ready_keys(db: Database) -> list[tuple[str, str]]:
+    """(job, pool) of the whole queue."""
+    return [(row[0], row[1]) for row in db.rows("SELECT job_id::text, pool FROM ready")]
+
+
+def ready_rows(db: Database, job_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Those of these jobs that are in the queue, oldest first."""
     rows = db.rows(
-        "SELECT to_json(r) FROM ready AS r WHERE %s::text[] IS NULL OR pool = ANY(%s::text[])"
-        " ORDER BY queued_at, job_id LIMIT %s",
-        (pools, pools, limit),
+        "SELECT to_json(r) FROM unnest(%s::uuid[]) AS i JOIN ready AS r ON r.job_id = i"
+        " ORDER BY r.queued_at, r.job_id",
+        (list(job_ids),),
     )
     return [row[0] for row in rows]
 

@@ -18,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 from penstock.core.errors import RetryLater, StopProcess
+from penstock.store.database import Database
 
 _LOCK = 7305466108
 _LEDGER = """
@@ -55,6 +56,12 @@ def migrate(dsn: str) -> list[str]:
                 ran.append(name)
         connection.execute("SELECT ensure_partitions_v1(%s)", (WEEKS_AHEAD,))
     return ran
+
+
+def ensure_partitions(db: Database) -> list[str]:
+    """Make the partitions of the coming weeks. Returns the names of those that are new."""
+    made: list[str] = db.one("SELECT ensure_partitions_v1(%s)", (WEEKS_AHEAD,))
+    return made
 
 
 def _apply(connection: psycopg.Connection[Any], name: str, text: str, *, repeatable: bool) -> bool:

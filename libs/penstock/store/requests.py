@@ -105,3 +105,14 @@ def waiting_cancels(db: Database, limit: int) -> list[dict[str, Any]]:
     """Cancels not applied yet: {tenant, pipeline_id, job_id}."""
     answer: list[dict[str, Any]] = db.one("SELECT waiting_cancels_v1(%s)", (limit,))
     return answer
+
+
+def keep_cancel(db: Database, tenant: str, pipeline_id: str, job_id: str | None, reason: str) -> None:
+    """Keep a cancel of a pipeline that is not known yet; intake applies it when it accepts the pipeline."""
+    db.rows(
+        "INSERT INTO cancels (cancel_id, tenant, pipeline_id, job_id, reason, received_at)"
+        " SELECT gen_random_uuid(), %(tenant)s, %(pipeline)s::uuid, %(job)s::uuid, %(reason)s, clock_v1()"
+        " WHERE NOT EXISTS (SELECT FROM cancels WHERE pipeline_id = %(pipeline)s::uuid"
+        " AND job_id IS NOT DISTINCT FROM %(job)s::uuid AND applied_at IS NULL)",
+        {"tenant": tenant, "pipeline": pipeline_id, "job": job_id, "reason": reason},
+    )

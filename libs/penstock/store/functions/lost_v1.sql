@@ -1,7 +1,7 @@
 -- What the sweeps look for, starting at the unfinished pipelines only (protocol §2): jobs whose event or
 -- side row was lost. Repairs QUEUED jobs without a ready row, RETRYING jobs without a timer. A grace of
 -- older_than seconds keeps it from racing with the transaction that is just doing the same.
--- Returns {undecided: [{pipeline_id, job_ids}], ready: [ready row]}.
+-- Returns {undecided: [{job_id, pipeline_id}], ready: [ready row]}.
 CREATE OR REPLACE FUNCTION lost_v1(older_than double precision) RETURNS json
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -21,10 +21,9 @@ BEGIN
     ON CONFLICT (job_id, kind) DO NOTHING;
 
     SELECT coalesce(json_agg(u), '[]') INTO waiting FROM (
-        SELECT j.pipeline_id, json_agg(j.id ORDER BY j.id) AS job_ids
+        SELECT j.id AS job_id, j.pipeline_id
         FROM open_pipelines AS o JOIN jobs AS j ON j.pipeline_id = o.pipeline_id
-        WHERE j.state = 'PENDING' AND j.unmet = 0
-        GROUP BY j.pipeline_id ORDER BY j.pipeline_id) AS u;
+        WHERE j.state = 'PENDING' AND j.unmet = 0 ORDER BY j.id) AS u;
     RETURN json_build_object('undecided', waiting, 'ready', enqueue_v1(stuck));
 END
 $$;

@@ -1,12 +1,13 @@
 -- Settles what follows from jobs that just became terminal, in their transaction (protocol §5): children are
 -- lowered, those that are free to go are QUEUED, pipelines are counted down and closed. begun: pipelines of
 -- which a job just started. The caller holds the locks of lock_families_v1.
--- Returns {jobs, ready, pipelines, undecided}; undecided are children that wait for the pure decide.
+-- Returns {jobs, ready, pipelines, undecided}; undecided, [{job_id, pipeline_id}], are children
+-- that wait for the pure decide.
 CREATE OR REPLACE FUNCTION settle_v1(ended jobs[], begun uuid[], at timestamptz, actor text) RETURNS json
 LANGUAGE plpgsql AS $$
 DECLARE
     queued    jobs[];
-    undecided uuid[];
+    undecided json;
     closed    uuid[];
     opened    pipelines[];
     finished  pipelines[];
@@ -34,7 +35,8 @@ BEGIN
         RETURNING j AS job, n.go
     )
     SELECT array_agg(u.job) FILTER (WHERE u.go),
-        array_agg((u.job).id) FILTER (WHERE (u.job).state = 'PENDING' AND (u.job).unmet = 0)
+        json_agg(json_build_object('job_id', (u.job).id, 'pipeline_id', (u.job).pipeline_id))
+            FILTER (WHERE (u.job).state = 'PENDING' AND (u.job).unmet = 0)
     INTO queued, undecided FROM u;
 
     -- One row of open_pipelines is the lock of its pipeline.
@@ -79,6 +81,6 @@ BEGIN
         'jobs', record_jobs_v1(queued, NULL, actor),
         'ready', enqueue_v1(queued),
         'pipelines', record_pipelines_v1(opened || finished, actor),
-        'undecided', coalesce(to_json(undecided), '[]'));
+        'undecided', coalesce(undecided, '[]'));
 END
 $$;

@@ -1,0 +1,147 @@
+"""One step of the advancer: decode, start, finish, release, decide, settle."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from penstock.core.errors import DeadLetter
+from penstock.events import jobs as job_events
+from penstock.events.workers import Control, Settled
+from penstock.kafka import publish
+from penstock.kafka.batches import Dead, Outcome
+from penstock.kafka.records import Record
+from penstock.runtime.clock import rfc3339
+from penstock.runtime.metrics import Metrics
+from penstock.store import jobs
+from penstock.store.changes import Changes
+from penstock.store.database import Database, PoisonRow
+from penstock.store.outbox import Acks
+from penstock_services.advancer.decide import Facts, Sorted, decide, finish_row, sort_reports
+
+MAX_LEVELS = 100
+"""Levels of a cascade of skips in one step; what is deeper the sweep brings back."""
+
+
+class Advancer:
+    """Handles batches of `jobs.reports`. `jitter` gives random numbers in [0, 1) for retries."""
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        actor: str,
+        ttl_seconds: float,
+        policy: jobs.Policy,
+        metrics: Metrics,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._db = db
+        self._actor = actor
+        self._ttl_seconds = ttl_seconds
+        self._policy = policy
+        self._metrics = metrics
+        self._jitter = jitter
+        self._acks = Acks()
+
+    def step(self, batch: Sequence[Record], now: float) -> Outcome:
+        """One batch of reports: everything they change, and `settled` for each of them."""
+        reports: list[job_events.Reports] = []
+        dead: list[Dead] = []
+        for record in batch:
+            try:
+                reports.append(job_events.reports.decode(record.value))
+            except DeadLetter as error:
+                dead.append(Dead(record, str(error), type(error).__name__))
+        changes = Changes()
+        todo = sort_reports(reports)
+        try:
+            accepted = self._apply(changes, todo)
+        except PoisonRow as error:
+            if len(batch) > 1:
+                raise
+            dead.append(Dead(batch[0], str(error), type(error).__name__))
+            accepted = self._give_up(changes, reports)
+        self._decide(changes, todo.undecided)
+        if self._acks.full():
+            self._acks.flush(self._db)
+        records = publish.records(changes, self._actor)
+        at = rfc3339(now)
+        for session_id, settled in self._settled(reports, accepted).items():
+            control = Control(session_id=session_id, settled=settled)
+            records.append(publish.control(session_id, control, at, self._actor))
+        return Outcome(records, lambda: self._acks.add(changes.outbox_ids), dead)
+
+    def tick(self, _now: float) -> None:
+        """Delete what is acked."""
+        self._acks.flush(self._db)
+
+    def _apply(self, changes: Changes, todo: Sorted) -> set[tuple[str, str]]:
+        """Carry the reports out. Returns the (job, token) pairs that were current."""
+        current: set[str] = set()
+        if todo.starts:
+            starts = [{"job_id": r.job_id, "token": r.token} for r in todo.starts]
+            current |= jobs.start(self._db, changes, starts, ttl_seconds=self._ttl_seconds, actor=self._actor)
+        if todo.ends:
+            rows = [finish_row(report, self._jitter()) for report in todo.ends]
+            current |= jobs.finish(self._db, changes, rows, policy=self._policy, actor=self._actor)
+        if todo.releases:
+            items = [{"job_id": r.job_id, "token": r.token} for r in todo.releases]
+            current |= jobs.release(
+                self._db, changes, items, expired=False, policy=self._policy, actor=self._actor
+            )
+        done = [*todo.starts, *todo.ends, *todo.releases]
+        accepted = {(report.job_id, report.token) for report in done if report.job_id in current}
+        self._metrics.inc("penstock_reports_total", len(accepted), result="accepted")
+        if len(accepted) < len(done):
+            self._metrics.inc("penstock_reports_total", len(done) - len(accepted), result="refused")
+            self._metrics.inc("penstock_cas_conflicts_total", len(done) - len(accepted), service="advancer")
+        return accepted
+
+    def _give_up(self, changes: Changes, batch: Sequence[job_events.Reports]) -> set[tuple[str, str]]:
+        """A report that Postgres refuses goes to the dead letters, and its attempt ends as infra-error."""
+        for record in batch:
+            ends = [
+                finish_row(
+                    job_events.Report(
+                        job_id=report.job_id,
+                        attempt=report.attempt,
+                        token=report.token,
+                        kind="ended",
+                        reason="infra-error",
+                    ),
+                    self._jitter(),
+                )
+                for report in record.reports
+            ]
+            try:
+                jobs.finish(self._db, changes, ends, policy=self._policy, actor=self._actor)
+            except PoisonRow:
+                continue  # Even the ids make no sense: no job of ours is meant.
+        return set()
+
+    def _decide(self, changes: Changes, asked: list[str]) -> None:
+        """Ask the pure decide level by level until nothing is undecided."""
+        for _ in range(MAX_LEVELS):
+            asked = [*asked, *(one["job_id"] for one in changes.undecided)]
+            changes.undecided = []
+            if not asked:
+                return
+            facts = msgspec.convert(jobs.undecided(self._db, asked), list[Facts])
+            rows = [msgspec.structs.asdict(decide(fact)) for fact in facts]
+            if rows:
+                jobs.resolve(self._db, changes, rows, actor=self._actor)
+            asked = []
+
+    def _settled(
+        self, batch: Sequence[job_events.Reports], accepted: set[tuple[str, str]]
+    ) -> dict[str, list[Settled]]:
+        settled: dict[str, list[Settled]] = {}
+        for record in batch:
+            for report in record.reports:
+                ok = (report.job_id, report.token) in accepted
+                answer = Settled(report.job_id, report.attempt, report.kind, ok)
+                settled.setdefault(record.session_id, []).append(answer)
+        return settled

@@ -1,0 +1,75 @@
+"""One step of the canceller: whatever was asked for becomes CANCELLED or CANCELLING."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.core.errors import DeadLetter
+from penstock.core.ids import is_uuid
+from penstock.events.cancels import CancelRequested, requested
+from penstock.kafka import publish
+from penstock.kafka.batches import Dead, Outcome
+from penstock.kafka.records import Record
+from penstock.runtime.clock import rfc3339
+from penstock.store import jobs, requests
+from penstock.store.changes import Changes
+from penstock.store.database import Database
+from penstock.store.outbox import Acks
+
+SWEEP_ROWS = 100
+
+
+class Canceller:
+    """Handles batches of `cancel.requested`, and sweeps the cancels that wait in Postgres."""
+
+    def __init__(self, db: Database, *, actor: str, sweep_seconds: float) -> None:
+        self._db = db
+        self._actor = actor
+        self._sweep_seconds = sweep_seconds
+        self._next_sweep = 0.0
+        self._acks = Acks()
+
+    def step(self, batch: Sequence[Record], now: float) -> Outcome:
+        """Cancel what the records name. An unknown pipeline may be on its way: its cancel is kept for it."""
+        changes = Changes()
+        dead: list[Dead] = []
+        for record in batch:
+            try:
+                wish = _valid(requested.decode(record.value))
+            except DeadLetter as error:
+                dead.append(Dead(record, str(error), type(error).__name__))
+                continue
+            outcome = self._cancel(changes, wish.tenant, wish.pipeline_id, wish.job_id or None)
+            if outcome == "absent":
+                requests.keep_cancel(
+                    self._db, wish.tenant, wish.pipeline_id, wish.job_id or None, wish.reason
+                )
+        return self._outcome(changes, now, dead)
+
+    def tick(self, now: float) -> Outcome | None:
+        """Delete what is acked; every so often apply cancels whose record was lost."""
+        self._acks.flush(self._db)
+        if now < self._next_sweep:
+            return None
+        self._next_sweep = now + self._sweep_seconds
+        changes = Changes()
+        for wish in requests.waiting_cancels(self._db, SWEEP_ROWS):
+            self._cancel(changes, wish["tenant"], wish["pipeline_id"], wish["job_id"])
+        return self._outcome(changes, now, [])
+
+    def _cancel(self, changes: Changes, tenant: str, pipeline_id: str, job_id: str | None) -> str:
+        return jobs.cancel(
+            self._db, changes, tenant=tenant, pipeline_id=pipeline_id, job_id=job_id, actor=self._actor
+        )
+
+    def _outcome(self, changes: Changes, now: float, dead: list[Dead]) -> Outcome:
+        records = publish.records(changes, self._actor)
+        records += publish.undecided_hints(changes.undecided, rfc3339(now), self._actor)
+        return Outcome(records, lambda: self._acks.add(changes.outbox_ids), dead)
+
+
+def _valid(wish: CancelRequested) -> CancelRequested:
+    for name, value in (("pipeline_id", wish.pipeline_id), ("job_id", wish.job_id)):
+        if (value or name == "pipeline_id") and not is_uuid(value):
+            raise DeadLetter(f"CancelRequested: {name} {value!r} is not a UUID")
+    return wish

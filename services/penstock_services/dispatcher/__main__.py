@@ -1,0 +1,83 @@
+"""Composition of the dispatcher, and its loop: take in what came, grant, sweep when it is time."""
+
+from __future__ import annotations
+
+import sys
+
+from penstock.core.errors import RetryLater
+from penstock.events import topics
+from penstock.kafka.consumer import GroupSource
+from penstock.kafka.feeds import Feeds
+from penstock.kafka.producer import Producer
+from penstock.kafka.tail import TailSource
+from penstock.runtime.log import logger
+from penstock.runtime.run import Process, start
+from penstock.store.database import Database
+from penstock_services.dispatcher.handle import Dispatcher
+from penstock_services.dispatcher.settings import DispatcherSettings
+
+IDLE_SECONDS = 0.1
+RETRY_SECONDS = 0.5
+FLUSH_SECONDS = 1.0
+
+log = logger(__name__)
+
+
+def body(process: Process, settings: DispatcherSettings) -> None:
+    """Run until told to stop."""
+    db = Database(settings.postgres.postgres_dsn, f"penstock-{process.instance}")
+    hints = TailSource(
+        settings.kafka,
+        [*(topic.name for topic in topics.JOBS_READY.values()), topics.WORKERS_HEARTBEATS.name],
+        start=settings.timing.session_ttl_seconds,
+        name=process.instance,
+    )
+    offers = GroupSource(settings.kafka, [topics.WORKERS_OFFERS.name], "penstock-dispatcher")
+    feeds = Feeds({"hints": hints, "offers": offers})
+    with Producer(settings.kafka, name=process.instance) as producer:
+        dispatcher = Dispatcher(
+            db, producer, settings, actor=process.instance, clock=process.clock, metrics=process.metrics
+        )
+        feeds.start()
+        try:
+            _loop(process, feeds, dispatcher, offers, settings.timing.sweep_seconds)
+        finally:
+            feeds.close()
+
+
+def _loop(
+    process: Process, feeds: Feeds, dispatcher: Dispatcher, offers: GroupSource, sweep_seconds: float
+) -> None:
+    clock = process.clock
+    next_sweep = next_flush = clock.monotonic()
+    while not process.stopping.is_set():
+        process.beat()
+        got = feeds.get(IDLE_SECONDS)
+        while got is not None:
+            dispatcher.take(got[1])
+            feeds.commit(*got)
+            got = feeds.get(0)
+        try:
+            took_over = dispatcher.own(offers.assignment())
+            if took_over or clock.monotonic() >= next_sweep:
+                dispatcher.sweep(took_over=took_over)
+                next_sweep = clock.monotonic() + sweep_seconds
+            while dispatcher.grant():
+                pass
+            if clock.monotonic() >= next_flush:
+                dispatcher.flush()
+                next_flush = clock.monotonic() + FLUSH_SECONDS
+        except RetryLater as error:
+            log.warning("put off", error=str(error), component=error.component)
+            clock.sleep(RETRY_SECONDS, process.stopping)
+        if not process.is_ready() and feeds.positioned():
+            process.ready()
+
+
+def main() -> int:
+    """Entry point of `penstock service dispatcher`."""
+    return start("dispatcher", DispatcherSettings, body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

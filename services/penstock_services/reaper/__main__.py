@@ -1,0 +1,52 @@
+"""Composition of the reaper."""
+
+from __future__ import annotations
+
+import sys
+
+from penstock.events import topics
+from penstock.kafka.consumer import GroupSource
+from penstock.kafka.loop import run_loop
+from penstock.kafka.producer import Producer
+from penstock.runtime.run import Process, start
+from penstock.store.database import Database
+from penstock_services.reaper.handle import Reaper
+from penstock_services.reaper.settings import ReaperSettings
+
+
+def body(process: Process, settings: ReaperSettings) -> None:
+    """Run until told to stop."""
+    db = Database(settings.postgres.postgres_dsn, f"penstock-{process.instance}")
+    reaper = Reaper(
+        db,
+        settings,
+        actor=process.instance,
+        owned=lambda: source.assignment(),
+        clock=process.clock,
+        metrics=process.metrics,
+    )
+    source = GroupSource(
+        settings.kafka,
+        [topics.WORKERS_HEARTBEATS.name],
+        "penstock-reaper",
+        on_assigned=reaper.rebalanced,
+        on_revoked=reaper.rebalanced,
+    )
+    with Producer(settings.kafka, name=process.instance) as producer:
+        run_loop(
+            process,
+            source,
+            reaper.step,
+            producer,
+            tick=reaper.tick,
+            tick_seconds=settings.timing.scan_seconds,
+        )
+
+
+def main() -> int:
+    """Entry point of `penstock service reaper`."""
+    return start("reaper", ReaperSettings, body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""Settings of the reaper."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from penstock.runtime.settings import (
+    KafkaSettings,
+    PostgresSettings,
+    ProcessSettings,
+    RetrySettings,
+    TimingSettings,
+    setting,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReaperSettings:
+    """Shared groups, and the bounds of its own work."""
+
+    process: ProcessSettings
+    kafka: KafkaSettings
+    postgres: PostgresSettings
+    timing: TimingSettings
+    retry: RetrySettings
+    relay_after_seconds: float = setting(
+        2.0, doc="Age at which the relay publishes an outbox row that its own process did not."
+    )
+    scan_rows: int = setting(500, doc="Most leases, timers or outbox rows that one scan takes.")
+    partition_seconds: float = setting(3600.0, doc="How often partitions are made ahead.")
