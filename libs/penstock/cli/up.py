@@ -45,7 +45,7 @@ class Options:
 
     def runner_environment(self) -> dict[str, str]:
         """Settings of the runners that were given as options."""
-        given = {"PENSTOCK_RUNNER_SLOTS": self.slots, "PENSTOCK_RUNNER_POOL": self.pool}
+        given = {"PENSTOCK_SLOTS": self.slots, "PENSTOCK_POOL": self.pool}
         return {name: str(value) for name, value in given.items() if value is not None}
 
     def arguments(self) -> list[str]:

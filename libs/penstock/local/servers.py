@@ -72,13 +72,18 @@ class Servers:
             s3=S3Access(endpoint, keys.s3_access_key, keys.s3_secret_key, BUCKET),
         )
 
+    @property
+    def recording(self) -> bool:
+        """Whether a server of this run will write its start-up cache when it ends."""
+        return self._kafka.startup.recording or self._s3.startup.recording
+
     async def kafka(self, environ: Mapping[str, str]) -> Spec:
         """Kafka, its folder formatted."""
         log = self._log("kafka")
         await self._kafka.prepare(self._controller_port, self._credentials.kafka_cluster_id, environ, log)
-        return self._spec(
-            "kafka", self._kafka.port, self._kafka.command(environ), self._prepared("kafka", environ)
-        )
+        command = self._kafka.command(environ)
+        spec = self._spec("kafka", self._kafka.port, command, self._prepared("kafka", environ))
+        return dataclasses.replace(spec, ended=self._kafka.startup.settle)
 
     async def postgres(self, environ: Mapping[str, str], say: Say) -> Spec:
         """Postgres, its cluster made; says where its data are when they could not be in the folder."""
@@ -96,7 +101,9 @@ class Servers:
     async def s3(self, environ: Mapping[str, str]) -> Spec:
         """The S3 server, its keys written down."""
         self._s3.prepare(self._credentials.s3_access_key, self._credentials.s3_secret_key)
-        return self._spec("s3", self._s3.port, self._s3.command(environ), self._prepared("s3", environ))
+        command = self._s3.command(environ)
+        spec = self._spec("s3", self._s3.port, command, self._prepared("s3", environ))
+        return dataclasses.replace(spec, ended=self._s3.startup.settle)
 
     def _prepared(self, server: str, environ: Mapping[str, str]) -> Callable[[], Awaitable[None]]:
         """Runs `penstock.local.prepare` to its end."""

@@ -17,8 +17,9 @@ CONTROL: Final = ("intake", "advancer", "dispatcher", "reaper", "canceller", "lo
 SERVICES: Final = (*CONTROL, "gateway", "runner")
 """In the order in which they start; they stop the other way round."""
 POLL_SECONDS: Final = 0.05
-RUNNER_STOP_SECONDS: Final = 20.0
-"""A runner that stops ends or hands back its attempts first."""
+DRAIN_SECONDS: Final = "5"
+"""Jobs that run when a local stack is stopped get this long to end, unless the user sets more."""
+STOP_SECONDS: Final = 10.0
 
 
 def service_specs(
@@ -39,6 +40,8 @@ def service_specs(
                 "PENSTOCK_INSTANCE": f"{name}-{replica}",
                 "PENSTOCK_LOG_FORMAT": "json",
             }
+            if name == "runner":
+                own["PENSTOCK_DRAIN_SECONDS"] = environment.get("PENSTOCK_DRAIN_SECONDS", DRAIN_SECONDS)
             port = health
             if name == "gateway":
                 port = ports.reserve(settings.gateway_port)
@@ -56,6 +59,7 @@ def _spec(
     environment: dict[str, str],
     health: int,
 ) -> Spec:
+    drain = float(environment.get("PENSTOCK_DRAIN_SECONDS", 0))
     return Spec(
         name=name,
         replica=replica,
@@ -68,7 +72,7 @@ def _spec(
         port=port,
         ready=until_ready(health),
         start_seconds=settings.start_seconds,
-        stop_seconds=RUNNER_STOP_SECONDS if name == "runner" else 10.0,
+        stop_seconds=STOP_SECONDS + drain,
     )
 
 

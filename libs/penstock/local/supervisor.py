@@ -56,6 +56,7 @@ class Supervisor:
         self._components: list[Component] = []
         self._access: Access | None = None
         self._complete = False
+        self._recording = False
 
     async def start(self) -> Stack:
         """Start everything in order; the stack's description once all of it is ready.
@@ -65,6 +66,7 @@ class Supervisor:
         """
         plan = self._plan
         servers = Servers(self._folder, plan.settings, self._credentials, self._ports, plan.cache, plan.jars)
+        self._recording = servers.recording
         self._access = servers.access
         environ = self._environment(self._access)
         made = (servers.postgres(environ, self._voice.say), servers.kafka(environ), servers.s3(environ))
@@ -80,6 +82,10 @@ class Supervisor:
 
     async def stop(self) -> None:
         """End everything, in the opposite order."""
+        if self._complete and self._recording:
+            self._voice.say(
+                "this once it takes longer: Kafka and the S3 server store what speeds up their next start"
+            )
         self._complete = False
         self._folder.stack.unlink(missing_ok=True)
         for stage in (("runner",), ("gateway",), tuple(SERVICES)):
