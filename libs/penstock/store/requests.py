@@ -116,3 +116,12 @@ def keep_cancel(db: Database, tenant: str, pipeline_id: str, job_id: str | None,
         " AND job_id IS NOT DISTINCT FROM %(job)s::uuid AND applied_at IS NULL)",
         {"tenant": tenant, "pipeline": pipeline_id, "job": job_id, "reason": reason},
     )
+
+
+def cancels_of(db: Database, pipeline_id: str) -> list[str | None]:
+    """What cancels of this pipeline wait for: job ids, None for the whole pipeline."""
+    rows = db.rows(
+        "SELECT DISTINCT job_id::text FROM cancels WHERE pipeline_id = %s::uuid AND applied_at IS NULL",
+        (pipeline_id,),
+    )
+    return [row[0] for row in rows]

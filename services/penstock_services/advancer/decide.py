@@ -52,8 +52,6 @@ def _runs(facts: Facts) -> bool:
             return True
         case "failure":
             return facts.failed > 0
-        case "not-cancelled":
-            return not facts.cancelling and facts.cancelled == 0
         case _:
             return facts.failed == facts.cancelled == facts.skipped == 0
 

@@ -1,0 +1,213 @@
+"""One step of intake: read requests, check and plan them, accept or reject them, answer repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from penstock.core.errors import DeadLetter, Problem
+from penstock.core.ids import uuid7
+from penstock.events.envelope import header
+from penstock.kafka import publish
+from penstock.kafka.batches import Dead, Outcome
+from penstock.kafka.records import Record
+from penstock.store import jobs, requests, tenants
+from penstock.store.changes import Changes
+from penstock.store.database import Database, PoisonRow
+from penstock.store.outbox import Acks
+from penstock_services.intake.decide import (
+    Asked,
+    interpret,
+    job_rows,
+    pipeline_row,
+    read,
+    rejection_row,
+)
+
+MAX_JOBS_AT_ONCE = 5_000
+"""Pipelines are accepted together up to so many jobs: one statement's memory is bounded."""
+
+
+class Definitions(Protocol):
+    """Reads definitions that were put into object storage."""
+
+    def definition(self, tenant: str, sha256: str) -> bytes | None:
+        """The definition, None when there is none. Raises RetryLater."""
+        ...
+
+
+class Intake:
+    """Handles batches of `pipelines.requested`."""
+
+    def __init__(
+        self,
+        db: Database,
+        definitions: Definitions,
+        *,
+        actor: str,
+        open_tenancy: bool,
+        new_id: Callable[[float], str] = uuid7,
+    ) -> None:
+        self._db = db
+        self._definitions = definitions
+        self._actor = actor
+        self._open_tenancy = open_tenancy
+        self._new_id = new_id
+        self._tenants: set[str] = set()
+        self._acks = Acks()
+
+    def step(self, batch: Sequence[Record], now: float) -> Outcome:
+        """A batch of requests; of those with the same key the first counts, the others are repeats."""
+        dead: list[Dead] = []
+        todo: list[Asked] = []
+        for record in batch:
+            try:
+                asked = read(record.value, header(record.headers, "ce_id"), record.place)
+            except DeadLetter as error:
+                dead.append(Dead(record, str(error), type(error).__name__))
+                continue
+            interpret(asked, self._stored(asked), now)
+            todo.append(asked)
+        self._check_tenants(todo)
+        changes = Changes()
+        try:
+            self._handle(changes, todo, now)
+        except PoisonRow as error:
+            if len(todo) != 1:
+                raise
+            self._refuse(changes, todo[0], error, now)
+        if self._acks.full():
+            self._acks.flush(self._db)
+        records = publish.records(changes, self._actor)
+        return Outcome(records, lambda: self._acks.add(changes.outbox_ids), dead)
+
+    def tick(self, _now: float) -> None:
+        """Delete what is acked."""
+        self._acks.flush(self._db)
+
+    def _handle(self, changes: Changes, todo: list[Asked], now: float) -> None:
+        while todo:
+            first = {(asked.tenant, asked.key): asked for asked in reversed(todo)}
+            self._round(changes, list(first.values()), now)
+            chosen = {id(asked) for asked in first.values()}
+            todo = [asked for asked in todo if id(asked) not in chosen]
+
+    def _round(self, changes: Changes, todo: list[Asked], now: float) -> None:
+        """Requests with different keys."""
+        known = requests.known(self._db, [(asked.tenant, asked.key) for asked in todo])
+        fresh: list[tuple[Asked, str]] = []
+        rejections: list[dict[str, Any]] = []
+        repeats: list[str] = []
+        for asked in todo:
+            old = known.get((asked.tenant, asked.key))
+            if old is not None and old["hash"] != asked.digest:
+                self._conflict(
+                    asked, rejections, repeats, now, f"the key means pipeline {old['pipeline_id']}"
+                )
+                continue
+            if old is not None and old["state"] != "RECEIVED":
+                repeats.append(old["pipeline_id"])
+                continue
+            pipeline_id = old["pipeline_id"] if old else asked.wanted_id or self._new_id(now)
+            if asked.problems:
+                rejections.append(rejection_row(asked, pipeline_id, conflict=False))
+            else:
+                fresh.append((asked, pipeline_id))
+        lost = self._accept(changes, fresh, now)
+        if lost:
+            self._lost(lost, rejections, repeats, now)
+        if rejections:
+            requests.reject(self._db, changes, rejections, actor=self._actor)
+        if repeats:
+            changes.pipelines.extend(requests.newest_status(self._db, repeats))
+
+    def _accept(self, changes: Changes, fresh: list[tuple[Asked, str]], now: float) -> list[Asked]:
+        """Accept them in groups of bounded size; returns those that somebody else was faster with."""
+        lost: list[Asked] = []
+        group: list[tuple[Asked, str]] = []
+        size = 0
+        for asked, pipeline_id in fresh:
+            assert asked.plan is not None
+            if group and size + len(asked.plan.jobs) > MAX_JOBS_AT_ONCE:
+                lost += self._accept_group(changes, group, now)
+                group, size = [], 0
+            group.append((asked, pipeline_id))
+            size += len(asked.plan.jobs)
+        return lost + self._accept_group(changes, group, now) if group else lost
+
+    def _accept_group(self, changes: Changes, group: list[tuple[Asked, str]], now: float) -> list[Asked]:
+        rows: list[dict[str, Any]] = []
+        edges: list[dict[str, Any]] = []
+        for asked, pipeline_id in group:
+            assert asked.plan is not None
+            ids = [self._new_id(now) for _ in asked.plan.jobs]
+            job_part, edge_part = job_rows(asked, pipeline_id, ids)
+            rows += job_part
+            edges += edge_part
+        pipelines = [pipeline_row(asked, pipeline_id) for asked, pipeline_id in group]
+        accepted, cancelled = requests.accept(self._db, changes, pipelines, rows, edges, actor=self._actor)
+        for asked, pipeline_id in group:
+            if pipeline_id in cancelled:
+                self._apply_cancels(changes, asked.tenant, pipeline_id)
+        return [asked for asked, pipeline_id in group if pipeline_id not in accepted]
+
+    def _apply_cancels(self, changes: Changes, tenant: str, pipeline_id: str) -> None:
+        for job_id in requests.cancels_of(self._db, pipeline_id):
+            jobs.cancel(
+                self._db, changes, tenant=tenant, pipeline_id=pipeline_id, job_id=job_id, actor=self._actor
+            )
+
+    def _lost(
+        self, lost: list[Asked], rejections: list[dict[str, Any]], repeats: list[str], now: float
+    ) -> None:
+        """Another delivery was faster, or the client's id is in use."""
+        known = requests.known(self._db, [(asked.tenant, asked.key) for asked in lost])
+        for asked in lost:
+            old = known.get((asked.tenant, asked.key))
+            if old is not None and old["hash"] == asked.digest:
+                repeats.append(old["pipeline_id"])
+            else:
+                self._conflict(asked, rejections, repeats, now, "the pipeline_id is in use")
+
+    def _conflict(
+        self, asked: Asked, rejections: list[dict[str, Any]], repeats: list[str], now: float, why: str
+    ) -> None:
+        refused = requests.conflict(self._db, asked.tenant, asked.key, asked.digest)
+        if refused is not None:
+            repeats.append(refused)
+            return
+        asked.problems = [
+            Problem(f"asks for something else than before: {why}", "request_id", hint="use a new key")
+        ]
+        rejections.append(rejection_row(asked, self._new_id(now), conflict=True))
+
+    def _refuse(self, changes: Changes, asked: Asked, error: PoisonRow, now: float) -> None:
+        """Postgres takes a value of this request not at all: the request is at fault (protocol §10)."""
+        asked.problems = [Problem(str(error))]
+        asked.plan = None
+        known = requests.known(self._db, [(asked.tenant, asked.key)]).get((asked.tenant, asked.key))
+        pipeline_id = known["pipeline_id"] if known else asked.wanted_id or self._new_id(now)
+        row = rejection_row(asked, pipeline_id, conflict=False)
+        requests.reject(self._db, changes, [row], actor=self._actor)
+
+    def _stored(self, asked: Asked) -> bytes | None:
+        ref = asked.request.definition_ref
+        if ref is None or asked.problems:
+            return None
+        return self._definitions.definition(asked.tenant, ref.sha256)
+
+    def _check_tenants(self, todo: list[Asked]) -> None:
+        """Unknown tenants are registered, or their requests refused."""
+        names = {asked.tenant for asked in todo} - self._tenants
+        if not names:
+            return
+        self._tenants |= tenants.known_tenants(self._db, sorted(names))
+        for tenant in sorted(names - self._tenants):
+            if self._open_tenancy:
+                tenants.create_tenant(self._db, tenant)
+                self._tenants.add(tenant)
+                continue
+            for asked in todo:
+                if asked.tenant == tenant:
+                    hint = "register it: penstock tenant create"
+                    asked.problems.append(Problem(f"{tenant!r} is not registered", "tenant", hint=hint))

@@ -1,0 +1,26 @@
+"""Settings of intake."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from penstock.runtime.settings import (
+    KafkaSettings,
+    ObjectSettings,
+    PostgresSettings,
+    ProcessSettings,
+    setting,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class IntakeSettings:
+    """Shared groups, and who may come in."""
+
+    process: ProcessSettings
+    kafka: KafkaSettings
+    postgres: PostgresSettings
+    objects: ObjectSettings
+    open_tenancy: bool = setting(
+        False, doc="Register unknown tenants by themselves: for a local stack; elsewhere they are REJECTED."
+    )
