@@ -54,7 +54,7 @@ def decode_lock(text: bytes) -> JarLock:
 
 def read_lock() -> JarLock:
     """The lock file this version of Penstock was built with."""
-    return decode_lock(resources.files(__package__).joinpath(LOCK_NAME).read_bytes())
+    return decode_lock(resources.files("penstock.local").joinpath(LOCK_NAME).read_bytes())
 
 
 def sha256_of(path: Path) -> str:
