@@ -1,0 +1,132 @@
+"""Who waits for whom: needs and stages turned into edges, within limits and without cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+
+from penstock.definition.limits import MAX_EDGES
+from penstock.definition.model import Job
+from penstock.definition.names import normalize
+from penstock.definition.report import Report
+from penstock.definition.source import Path, quote
+
+Edge = tuple[int, int]
+"""(parent, child): the child waits for the parent."""
+
+MAX_CYCLES = 10
+"""Cycles reported of one definition."""
+
+
+def connect(
+    report: Report, jobs: Sequence[Job], index: Mapping[str, int], stages: Sequence[str]
+) -> list[Edge]:
+    """The edges of all jobs; `index` finds a job by its normalized name.
+
+    Unknown and own names, too many edges and cycles go to the report.
+    """
+    parents = [_needed(report, job, at, index) if job.needs else [] for at, job in enumerate(jobs)]
+    waits = _stage_waits(jobs, stages)
+    explicit = sum(map(len, parents))
+    implied = sum(len(children) * len(before) for before, children in waits)
+    if explicit + implied > MAX_EDGES:
+        message = f"{explicit + implied:,} edges between jobs; {MAX_EDGES:,} is the limit"
+        hint = "let many jobs wait for one `executor: noop` job that waits for many"
+        if implied:
+            message += (
+                f" ({implied:,} of them because each job of a stage waits for each of the stage before)"
+            )
+        report.add(("stages",) if implied else ("jobs",), message, hint, key=True)
+        return []
+    edges = [(parent, child) for child, found in enumerate(parents) for parent in found]
+    edges += [(parent, child) for before, children in waits for child in children for parent in before]
+    for cycle in find_cycles(len(jobs), edges):
+        _report_cycle(report, jobs, cycle)
+    return edges
+
+
+def find_cycles(count: int, edges: Sequence[Edge], limit: int = MAX_CYCLES) -> list[list[int]]:
+    """Up to `limit` cycles that share no job: in each, every job waits for the next, the last for the first.
+
+    The first of a cycle is the job that stands first in the file.
+    """
+    # Most files name a job after what it needs; then there is nothing to search.
+    if all(parent < child for parent, child in edges):
+        return []
+    parents: dict[int, list[int]] = {at: [] for at in range(count)}
+    for parent, child in edges:
+        parents[child].append(parent)
+    cycles: list[list[int]] = []
+    while len(cycles) < limit:
+        try:
+            TopologicalSorter(parents).prepare()
+        except CycleError as error:
+            # graphlib names predecessors first and the first one twice.
+            cycle: list[int] = error.args[1][:0:-1]
+            start = cycle.index(min(cycle))
+            cycles.append(cycle[start:] + cycle[:start])
+            gone = set(cycle)
+            parents = {
+                child: [parent for parent in found if parent not in gone]
+                for child, found in parents.items()
+                if child not in gone
+            }
+        else:
+            break
+    return cycles
+
+
+def _needed(report: Report, job: Job, at: int, index: Mapping[str, int]) -> list[int]:
+    """The indexes of the jobs that a job names, each once."""
+    found: dict[int, None] = {}
+    for position, name in enumerate(job.needs or ()):
+        parent = index.get(normalize(name))
+        if parent is not None and parent != at:
+            found[parent] = None
+        elif name:  # an empty one was reported when it was read
+            _report_need(report, job, position, index)
+    return list(found)
+
+
+def _report_need(report: Report, job: Job, position: int, index: Mapping[str, int]) -> None:
+    name = (job.needs or ())[position]
+    path = report.existing(("jobs", job.name, "needs", position))
+    if normalize(name) in index:
+        report.add(path, "a job cannot need itself", "remove it")
+        return
+    near = report.suggest(name, index)
+    hint = f"did you mean {quote(near)}?" if near else "name a key of `jobs`"
+    report.add(path, f"there is no job {quote(name)}", hint)
+
+
+def _stage_waits(jobs: Sequence[Job], stages: Sequence[str]) -> list[tuple[list[int], list[int]]]:
+    """(jobs of a stage, those jobs of the next stage that wait for all of them).
+
+    Stages without jobs are passed over. A job with `needs`, even empty ones, waits for those alone.
+    """
+    members: dict[str, list[int]] = {stage: [] for stage in stages}
+    for at, job in enumerate(jobs):
+        if job.stage in members:
+            members[job.stage].append(at)
+    filled = [found for found in members.values() if found]
+    return [(before, [at for at in after if jobs[at].needs is None]) for before, after in pairwise(filled)]
+
+
+def _report_cycle(report: Report, jobs: Sequence[Job], cycle: Sequence[int]) -> None:
+    names = [jobs[at].name for at in (*cycle, cycle[0])]
+    by_stage = [at for at in cycle if jobs[at].needs is None]
+    hint = "remove one of these needs"
+    if by_stage:
+        hint += f"; {quote(jobs[by_stage[0]].name)} waits for the stage before its own"
+    first = jobs[cycle[0]]
+    path: Path = ("jobs", first.name) if first.needs is None else ("jobs", first.name, "needs")
+    report.add(path, f"jobs wait for each other in a circle: {_arrows(names)}", hint, key=True)
+
+
+def _arrows(names: Iterable[str]) -> str:
+    shown = [name if len(name) <= 80 else name[:79] + "…" for name in names]
+    if len(shown) > 24:
+        left_out = f"({len(shown) - 20:,} more)"
+        shown = [*shown[:16], left_out, *shown[-4:]]
+    return " → ".join(shown)

@@ -1,0 +1,120 @@
+"""A checked definition, and the plan that is made of it for one run."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from penstock.core.lanes import Lane
+
+# Jobs and steps are made by the thousand and are never part of a reference cycle: hence gc=False.
+
+Condition = Literal["", "always", "failure", "success"]
+"""When a job runs after its needs ended; "" is the default: all of them succeeded."""
+
+DEFAULT_POOL: Final = "default"
+DEFAULT_EXECUTOR: Final = "process"
+DEFAULT_TIMEOUT_SECONDS: Final = 3_600
+DEFAULT_GRACE_SECONDS: Final = 30
+DEFAULT_PIPELINE_NAME: Final = "pipeline"
+
+
+class Step(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """One script of a job, as it travels to the runner."""
+
+    name: str
+    run: str
+    id: str = ""
+    shell: str = ""
+    """Empty: the job's."""
+    env: dict[str, str] = {}
+    """Goes over the job's."""
+    continue_on_error: bool = False
+    timeout: float | None = None
+    """Seconds; None: only the job's timeout ends it."""
+    working_directory: str = ""
+    """Relative to the workspace."""
+
+
+class JobSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """What a runner needs to run a job. In JSON, what has its default is left out."""
+
+    steps: tuple[Step, ...] = ()
+    env: dict[str, str] = {}
+    """All that apply to the job, merged."""
+    executor: str = DEFAULT_EXECUTOR
+    timeout: float = DEFAULT_TIMEOUT_SECONDS
+    """Seconds that an attempt may run."""
+    grace: float = DEFAULT_GRACE_SECONDS
+    """Seconds between SIGTERM and SIGKILL."""
+    shell: str = ""
+    """Empty: the executor's own default."""
+
+
+class Job(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One job of a checked definition, with the file's `defaults` applied."""
+
+    name: str
+    stage: str
+    needs: tuple[str, ...] | None
+    """As written; None where there is no `needs`, so that the stage decides."""
+    pool: str
+    labels: tuple[str, ...]
+    """Sorted, each once."""
+    lane: Lane | None
+    executor: str
+    shell: str
+    env: dict[str, str]
+    """The job's own."""
+    steps: tuple[Step, ...]
+    timeout_seconds: float
+    grace_seconds: float
+    retry_max: int
+    continue_on_error: bool
+    condition: Condition
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
+    """A pipeline file that was found good."""
+
+    name: str
+    """Empty where the file has none."""
+    on: Any
+    """As written, for the webhook door; None where the file has none."""
+    env: dict[str, str]
+    """For every job: `env` of the file, and `defaults.env` over it."""
+    lane: Lane | None
+    jobs: tuple[Job, ...]
+    """In the order of the file."""
+    edges: list[tuple[int, int]]
+    """(parent, child) as indexes of `jobs`, stages expanded, each pair once."""
+
+
+class PlannedJob(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One job as intake inserts it."""
+
+    name: str
+    stage: str
+    pool: str
+    labels: tuple[str, ...]
+    lane: Lane
+    executor: str
+    condition: Condition
+    continue_on_error: bool
+    retry_max: int
+    timeout_seconds: float
+    grace_seconds: float
+    needs: tuple[str, ...]
+    """As written, each once; what a stage implies is in the plan's edges only."""
+    spec: dict[str, Any]
+    """A `JobSpec` as JSON-able data: goes to the runner unchanged."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run of a definition consists of."""
+
+    name: str
+    jobs: list[PlannedJob]
+    edges: list[tuple[int, int]]
+    """(parent, child) as indexes of `jobs`."""
