@@ -436,18 +436,24 @@ CREATE TABLE log_heads (
     job_id     uuid NOT NULL,
     attempt    int NOT NULL,
     tenant     text NOT NULL,
+    partition  int NOT NULL,
+    lines      bigint NOT NULL,
     last_seq   bigint NOT NULL,
-    closed     boolean NOT NULL DEFAULT false,
-    missing    bigint NOT NULL DEFAULT 0,
-    PRIMARY KEY (job_id, attempt)
+    end_seq    bigint,
+    closed     boolean NOT NULL,
+    PRIMARY KEY (job_id, attempt),
+    CHECK (lines <= last_seq)
 ) WITH (fillfactor = 70);
-COMMENT ON TABLE log_heads IS 'How far the log of an attempt is stored; the CAS of its index.';
+CREATE INDEX log_heads_open ON log_heads (partition) WHERE NOT closed;
+COMMENT ON TABLE log_heads IS 'How far the log of an attempt is stored; the CAS of its index is on lines.';
 COMMENT ON COLUMN log_heads.job_id IS 'The job.';
 COMMENT ON COLUMN log_heads.attempt IS 'The attempt.';
 COMMENT ON COLUMN log_heads.tenant IS 'Owner.';
-COMMENT ON COLUMN log_heads.last_seq IS 'Last line that is stored and indexed.';
-COMMENT ON COLUMN log_heads.closed IS 'The end-of-log record was seen, or given up on.';
-COMMENT ON COLUMN log_heads.missing IS 'Lines that never came, when it was given up on.';
+COMMENT ON COLUMN log_heads.partition IS 'Partition of its frames: whose replica closes it.';
+COMMENT ON COLUMN log_heads.lines IS 'Lines stored and indexed; fewer than last_seq while some before it miss.';
+COMMENT ON COLUMN log_heads.last_seq IS 'Number of the last line that is stored and indexed.';
+COMMENT ON COLUMN log_heads.end_seq IS 'Last line that there is, by the end-of-log record or the report; null: unknown.';
+COMMENT ON COLUMN log_heads.closed IS 'All lines are there (lines = end_seq), or the rest was given up on.';
 
 CREATE TABLE log_chunks (
     job_id      uuid NOT NULL,
@@ -476,10 +482,10 @@ COMMENT ON COLUMN log_chunks.bytes IS 'Size as stored.';
 COMMENT ON COLUMN log_chunks.raw_bytes IS 'Size of the NDJSON.';
 COMMENT ON COLUMN log_chunks.first_ts IS 'Time of the first line, Unix ms.';
 COMMENT ON COLUMN log_chunks.last_ts IS 'Time of the last line, Unix ms.';
-COMMENT ON COLUMN log_chunks.frames IS '[[byte offset, first seq], …] of its frames.';
+COMMENT ON COLUMN log_chunks.frames IS '[[byte offset, first seq], …] of its zstd frames.';
 COMMENT ON COLUMN log_chunks.cluster_id IS 'Kafka cluster it was read from.';
 COMMENT ON COLUMN log_chunks.partition IS 'Partition it was read from.';
-COMMENT ON COLUMN log_chunks.next_offset IS 'Offset after its last frame.';
+COMMENT ON COLUMN log_chunks.next_offset IS 'Offset behind its last record.';
 COMMENT ON COLUMN log_chunks.stored_at IS 'When it was indexed.';
 
 CREATE TABLE reaper_clock (
