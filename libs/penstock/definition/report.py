@@ -12,6 +12,11 @@ from penstock.definition import shape
 from penstock.definition.limits import MAX_PROBLEMS
 from penstock.definition.source import Path, Source, describe, quote, show_path
 
+MAX_COMPARED = 100_000
+"""Characters of names compared for near misses: enough for what a person writes, a bound for all else."""
+MAX_WORD = 48
+"""Characters of a word up to which it is compared at all."""
+
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -21,8 +26,7 @@ class Report:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._problems: list[Problem] = list(source.problems)
-        # Near-miss search is quadratic in what a user can send, so it has a budget of its own.
-        self._suggestions_left = 20
+        self._compared_left = MAX_COMPARED
 
     def add(self, path: Path, message: str, hint: str = "", *, key: bool = False, find: str = "") -> None:
         """One problem at the value of this path; `key`: at its key; `find`: at this text within it.
@@ -55,10 +59,11 @@ class Report:
 
     def suggest(self, word: str, candidates: Iterable[str]) -> str:
         """The candidate that was probably meant, or nothing."""
-        if self._suggestions_left <= 0 or not word or len(word) > 64:
+        affordable = self._compared_left // len(word) if 0 < len(word) <= MAX_WORD else 0
+        if not affordable:
             return ""
-        self._suggestions_left -= 1
-        near = [name for name in candidates if abs(len(name) - len(word)) <= 3][:2_000]
+        near = [name for name in candidates if abs(len(name) - len(word)) <= 3][:affordable]
+        self._compared_left -= len(near) * len(word)
         by_lower = {name.lower(): name for name in near}
         close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.7)
         return by_lower[close[0]] if close else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.core.errors import Problem, RejectInput
@@ -339,7 +339,7 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*shape.PIPELINE.built, "x"]), json_values, max_size=5), json_values)
 def test_any_object_is_a_definition_or_refused(top: dict[str, Any], job: Any) -> None:
     top["jobs"] = {"a": job, "b": {"needs": ["a"], "executor": "noop"}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.definition.durations import parse_duration
@@ -38,6 +38,7 @@ def test_what_is_no_duration(written: object) -> None:
         parse_duration(written)
 
 
+@settings(deadline=None)
 @given(st.integers(1, MAX_DURATION_SECONDS))
 def test_units_add_up(seconds: int) -> None:
     minutes, rest = divmod(seconds, 60)
@@ -47,6 +48,7 @@ def test_units_add_up(seconds: int) -> None:
     assert parse_duration(str(seconds)) == parse_duration(seconds) == seconds
 
 
+@settings(deadline=None)
 @given(st.text("0123456789dhms. -", max_size=12))
 def test_never_out_of_bounds(text: str) -> None:
     with contextlib.suppress(ValueError):

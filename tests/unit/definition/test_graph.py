@@ -59,6 +59,14 @@ def test_unknown_and_own_names() -> None:
     ]
 
 
+def test_hints_have_a_budget() -> None:
+    wanted = {f"job-{at}": {"needs": [f"jbo-{at}"]} for at in range(200)}
+    found = refused(wanted)
+    assert len(found) == 200
+    assert found[0].hint == 'did you mean "job-0"?'
+    assert found[-1].hint == "name a key of `jobs`"
+
+
 def test_places_of_names_that_are_none() -> None:
     found = refused(
         {"a": {}, "b": {"needs": ["a", "a", 5, "", "c"]}, "d": {"needs": "c"}, "e": {"needs": ""}}
@@ -120,7 +128,7 @@ def test_too_many_edges_are_counted_not_made() -> None:
     assert "noop" in problem.hint
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(st.integers(1, 8), st.data())
 def test_cycles_against_graphlib(count: int, data: st.DataObject) -> None:
     nodes = st.integers(0, count - 1)

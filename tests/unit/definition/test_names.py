@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.definition import check, load_json_object
@@ -26,6 +26,7 @@ def test_faulty(name: str) -> None:
     assert fault_in(name)
 
 
+@settings(deadline=None)
 @given(names)
 def test_every_such_name_is_a_job_that_others_can_need(name: str) -> None:
     needing = name + "!"
@@ -38,6 +39,7 @@ def test_every_such_name_is_a_job_that_others_can_need(name: str) -> None:
     assert [job.name for job in definition.jobs] == [composed, needing]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.integers(0, 60))
 def test_length_is_counted_in_bytes(text: str, limit: int) -> None:
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.core.errors import RejectInput
@@ -142,6 +142,7 @@ def test_a_request_that_is_no_good(request_fields: dict[str, object], problem: s
     assert problem in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["linux", "x64", "gpu", "größe=xl"]), max_size=6))
 def test_labels_are_sorted_and_unique(labels: list[str]) -> None:
     made = plan(check(load_json_object({"jobs": {"a": {"executor": "noop", "runs-on": labels}}})))

@@ -151,6 +151,17 @@ def test_limits(text: bytes | str, problem: str) -> None:
     assert problem in found[0]
 
 
+def test_limits_are_met_exactly() -> None:
+    load_yaml("a: " + "[" * 31 + "]" * 31)
+    assert "32 levels" in problems_of("a: " + "[" * 32 + "]" * 32)[0]
+    load_yaml("a: [" + "1," * 49_997 + "]")
+    assert "50,000 values" in problems_of("a: [" + "1," * 49_998 + "]")[0]
+    load_yaml("a: &a [" + "x," * 99 + "]\nb: [" + "*a," * 100 + "]")
+    assert "10,000 values" in problems_of("a: &a [" + "x," * 99 + "]\nb: [" + "*a," * 101 + "]")[0]
+    load_yaml("a: " + "x" * (limits.MAX_YAML_BYTES - 3))
+    assert "the limit" in problems_of("a: " + "x" * (limits.MAX_YAML_BYTES - 2))[0]
+
+
 def test_a_bomb_of_aliases_is_counted_as_if_it_were_written_out() -> None:
     levels = [f"a{level}: &a{level} [{','.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 20)]
     assert "aliases repeat" in problems_of("a0: &a0 [x,x,x]\n" + "\n".join(levels))[0]
