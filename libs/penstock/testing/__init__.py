@@ -1,0 +1,1 @@
+"""For tests: clocks, servers, databases, small graphs. Production code never imports it."""

@@ -1,4 +1,4 @@
-"""What a request means: its fields checked, its definition planned. Pure; all that is wrong is told at once."""
+"""What a request means: its fields checked, its definition planned. Pure; tells all that is wrong at once."""
 
 from __future__ import annotations
 

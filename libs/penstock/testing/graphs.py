@@ -1,0 +1,124 @@
+"""Small pipelines straight in the store, and the hands of a runner, for tests of transitions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from penstock.core.ids import uuid4, uuid7
+from penstock.store import jobs, requests
+from penstock.store.changes import Changes
+from penstock.store.database import Database
+
+ACTOR = "test-0"
+POLICY = jobs.Policy(retry_base=0.0)
+
+
+class World:
+    """One pipeline in a database, driven by hand."""
+
+    def __init__(
+        self, db: Database, specs: Sequence[dict[str, Any]], edges: Iterable[tuple[int, int]] = ()
+    ) -> None:
+        """specs: one a job, any of {name, condition, continue_on_error, retry_max, pool, lane, labels}."""
+        self.db = db
+        self.session = uuid7(time.time())
+        self.tokens: dict[str, str] = {}
+        self.pipeline = uuid7(time.time())
+        self.key = uuid4()
+        self.jobs = [uuid7(time.time()) for _ in specs]
+        self.changes = Changes()
+        edges = list(edges)
+        unmet = [0] * len(specs)
+        for _, child in edges:
+            unmet[child] += 1
+        rows = [
+            {
+                "id": self.jobs[at],
+                "pipeline_id": self.pipeline,
+                "tenant": "default",
+                "name": f"job {at}",
+                "pool": "default",
+                "lane": "normal",
+                "unmet": unmet[at],
+                "executor": "noop",
+                "labels": [],
+                "condition": "",
+                "continue_on_error": False,
+                "retry_max": 0,
+                "stage": None,
+                "needs": None,
+                "spec": {"executor": "noop"},
+                **spec,
+            }
+            for at, spec in enumerate(specs)
+        ]
+        pipeline = {
+            "id": self.pipeline, "tenant": "default", "key": self.key, "hash": "00", "name": "test",
+            "trigger": "api", "git": None, "definition": {}, "sha256": None, "inputs": None, "env": None,
+        }  # fmt: skip
+        pairs = [
+            {"parent_id": self.jobs[parent], "child_id": self.jobs[child], "pipeline_id": self.pipeline}
+            for parent, child in edges
+        ]
+        requests.accept(db, self.changes, [pipeline], rows, pairs, actor=ACTOR)
+
+    def claim(self, *numbers: int, lease_seconds: float = 15.0) -> list[int]:
+        """Claim these jobs; returns those that were won."""
+        ids = sorted(self.jobs[number] for number in numbers)
+        tokens = {job_id: uuid4() for job_id in ids}
+        rows = [
+            {"job_id": job_id, "token": tokens[job_id], "session_id": self.session, "n": 1} for job_id in ids
+        ]
+        won = jobs.claim(self.db, self.changes, rows, lease_seconds=lease_seconds, actor=ACTOR)
+        self.tokens.update({job_id: tokens[job_id] for job_id in won})
+        return [self.jobs.index(job_id) for job_id in won]
+
+    def start(self, *numbers: int, ttl_seconds: float = 15.0) -> set[str]:
+        """Report these as started; returns ids whose token is current."""
+        rows = [{"job_id": self.jobs[n], "token": self.tokens[self.jobs[n]]} for n in numbers]
+        return jobs.start(self.db, self.changes, rows, ttl_seconds=ttl_seconds, actor=ACTOR)
+
+    def finish(self, *numbers: int, token: str = "", success: bool = True, **more: Any) -> set[str]:
+        """Report these as ended; returns accepted ids."""
+        rows = [
+            {
+                "job_id": self.jobs[n],
+                "token": token or self.tokens[self.jobs[n]],
+                "success": success,
+                "ran": True,
+                "exit_code": 0 if success else 1,
+                "reason": None if success else "exit-code",
+                "duration_ms": 5,
+                "last_seq": 0,
+                "jitter": 0.0,
+                **more,
+            }
+            for n in numbers
+        ]
+        return jobs.finish(self.db, self.changes, rows, policy=POLICY, actor=ACTOR)
+
+    def run(self, *numbers: int, success: bool = True) -> None:
+        """Claim and finish these."""
+        self.claim(*numbers)
+        self.finish(*numbers, success=success)
+
+    def states(self) -> list[str]:
+        """State of each job."""
+        rows = dict(
+            self.db.rows("SELECT id::text, state FROM jobs WHERE pipeline_id = %s::uuid", (self.pipeline,))
+        )
+        return [rows[job_id] for job_id in self.jobs]
+
+    def state(self) -> str:
+        """State of the pipeline."""
+        return str(self.db.one("SELECT state FROM pipelines WHERE id = %s::uuid", (self.pipeline,)))
+
+    def history(self, number: int) -> list[tuple[int, str | None, str, str | None]]:
+        """(version, previous, state, reason) of a job, by version."""
+        rows = self.db.rows(
+            "SELECT version, previous, state, reason FROM job_transitions WHERE job_id = %s::uuid ORDER BY 1",
+            (self.jobs[number],),
+        )
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
