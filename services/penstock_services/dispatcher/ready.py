@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
+from datetime import UTC, datetime
 
 from penstock.core.lanes import LANES, Lane
 from penstock.events.jobs import ReadyJob
@@ -23,6 +24,8 @@ class Ready:
     def __init__(self) -> None:
         self._pools: dict[str, dict[Lane, dict[Shape, dict[str, ReadyJob]]]] = {}
         self._jobs: dict[str, ReadyJob] = {}
+        self._newest = datetime.min.replace(tzinfo=UTC)
+        self._unsorted = False
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -31,11 +34,13 @@ class Ready:
         return job_id in self._jobs
 
     def add(self, jobs: Iterable[ReadyJob]) -> None:
-        """Jobs that became QUEUED, in the order in which they did."""
+        """Jobs that became QUEUED; hints come nearly in order, so that sorting is the exception."""
         for job in jobs:
             if job.job_id in self._jobs:
                 continue
             self._jobs[job.job_id] = job
+            self._unsorted |= job.queued_at < self._newest
+            self._newest = max(self._newest, job.queued_at)
             lanes = self._pools.setdefault(job.pool, {lane: {} for lane in LANES})
             lanes[job.lane].setdefault(shape_of(job), {})[job.job_id] = job
 
@@ -61,5 +66,19 @@ class Ready:
 
     def shapes(self, pool: str, lane: Lane) -> dict[Shape, Iterator[ReadyJob]]:
         """The jobs of a lane by shape, each oldest first."""
+        if self._unsorted:
+            self._sort()
         found = self._pools.get(pool)
         return {shape: iter(jobs.values()) for shape, jobs in found[lane].items()} if found else {}
+
+    def _sort(self) -> None:
+        jobs = sorted(self._jobs.values(), key=_age)
+        self._pools.clear()
+        self._jobs.clear()
+        self._newest = datetime.min.replace(tzinfo=UTC)
+        self.add(jobs)
+        self._unsorted = False
+
+
+def _age(job: ReadyJob) -> tuple[datetime, str]:
+    return job.queued_at, job.job_id

@@ -183,8 +183,8 @@ def test_renewal_says_ok_cancel_or_void(db: Database) -> None:
         db, world.changes, tenant="default", pipeline_id=world.pipeline, job_id=world.jobs[1], actor=ACTOR
     )
     beat = {
-        "session_id": world.session, "n": 1, "kind": "runner", "name": "r", "pool": "default", "state": "BUSY",
-        "slots": 3, "capacity": None, "labels": [], "attempts": 3,
+        "session_id": world.session, "n": 1, "kind": "runner", "name": "r", "pool": "default",
+        "state": "BUSY", "slots": 3, "capacity": None, "labels": [], "attempts": 3,
     }  # fmt: skip
     held = [
         {"session_id": world.session, "job_id": job_id, "attempt": 1, "token": world.tokens[job_id]}
@@ -200,7 +200,8 @@ def test_renewal_says_ok_cancel_or_void(db: Database) -> None:
         )
     ]
     left = db.rows(
-        "SELECT job_id::text, expires_at > clock_v1() + interval '50 s' FROM leases WHERE job_id = ANY(%s::uuid[])",
+        "SELECT job_id::text, expires_at > clock_v1() + interval '50 s' FROM leases"
+        " WHERE job_id = ANY(%s::uuid[])",
         (world.jobs,),
     )
     assert dict(left) == {world.jobs[0]: True, world.jobs[1]: True, world.jobs[2]: False}

@@ -1,0 +1,246 @@
+"""Intake on a real Postgres: accepted, rejected, repeated, in conflict, dead."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import Any
+
+import orjson
+import pytest
+
+from penstock.core.ids import uuid4, uuid7
+from penstock.kafka.batches import Outcome
+from penstock.kafka.records import Record
+from penstock.store import requests
+from penstock.store.changes import Changes
+from penstock.store.database import Database
+from penstock_services.intake.handle import Intake
+
+NOW = time.time()
+DIAMOND = {
+    "name": "diamond",
+    "jobs": {
+        "a": {"executor": "noop"},
+        "b": {"executor": "noop", "needs": ["a"]},
+        "c": {"executor": "noop", "needs": ["a"]},
+        "d": {"executor": "noop", "needs": ["b", "c"], "if": "always()"},
+    },
+}
+
+
+class Shelf:
+    """Definitions by digest."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def definition(self, tenant: str, sha256: str) -> bytes | None:
+        return self.kept.get(sha256)
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def intake(db: Database, shelf: Shelf) -> Intake:
+    return Intake(db, shelf, actor="intake-0", open_tenancy=True)
+
+
+def record(value: Any, headers: list[tuple[str, bytes | None]] | None = None, offset: int = 0) -> Record:
+    raw = value if isinstance(value, bytes) else orjson.dumps(value)
+    return Record("penstock.pipelines.requested", 0, offset, b"default", raw, headers, 0)
+
+
+def request(**more: Any) -> dict[str, Any]:
+    return {"tenant": "default", "request_id": uuid4(), "definition": DIAMOND, **more}
+
+
+def statuses(outcome: Outcome) -> list[dict[str, Any]]:
+    return [
+        orjson.loads(one.value or b"") for one in outcome.records if one.topic == "penstock.pipelines.status"
+    ]
+
+
+def test_a_plain_request_becomes_a_pipeline(intake: Intake) -> None:
+    outcome = intake.step([record(request())], NOW)
+    (status,) = statuses(outcome)
+    assert (status["state"], status["version"], status["counts"]) == (
+        "PENDING",
+        1,
+        {"QUEUED": 1, "PENDING": 3},
+    )
+    topics = [one.topic for one in outcome.records]
+    assert topics.count("penstock.jobs.status") == 4
+    assert topics.count("penstock.jobs.ready.normal") == 1
+    names = {name for one in outcome.records for name, _ in one.headers}
+    assert {"ce_id", "ce_type", "ce_source", "ce_specversion", "content-type", "traceparent"} <= names
+
+
+def test_an_equal_repeat_publishes_the_newest_status_and_changes_nothing(
+    intake: Intake, db: Database
+) -> None:
+    wish = request()
+    first = statuses(intake.step([record(wish)], NOW))
+    before = db.rows("SELECT count(*) FROM jobs")
+    outbox = db.one("SELECT count(*) FROM outbox")
+    again = intake.step([record(wish), record(wish)], NOW)
+    assert statuses(again) == [first[0], first[0]]
+    assert db.rows("SELECT count(*) FROM jobs") == before
+    assert db.one("SELECT count(*) FROM outbox") == outbox
+
+
+def test_two_equal_requests_in_one_batch_are_one_pipeline(intake: Intake) -> None:
+    wish = request()
+    told = statuses(intake.step([record(wish), record(wish)], NOW))
+    assert len({status["pipeline_id"] for status in told}) == 1
+
+
+def test_another_body_under_the_same_key_is_rejected_once(intake: Intake) -> None:
+    wish = request()
+    (first,) = statuses(intake.step([record(wish)], NOW))
+    other = {**wish, "priority": "high"}
+    (refused,) = statuses(intake.step([record(other)], NOW))
+    assert (refused["state"], refused["reason"]) == ("REJECTED", "request-conflict")
+    assert refused["pipeline_id"] != first["pipeline_id"]
+    (again,) = statuses(intake.step([record(other)], NOW))
+    assert again["pipeline_id"] == refused["pipeline_id"]
+
+
+def test_an_id_in_use_is_rejected_under_another(intake: Intake) -> None:
+    mine = uuid7(NOW)
+    (first,) = statuses(intake.step([record(request(pipeline_id=mine))], NOW))
+    assert first["pipeline_id"] == mine
+    (refused,) = statuses(intake.step([record(request(pipeline_id=mine))], NOW))
+    assert (refused["state"], refused["reason"]) == ("REJECTED", "request-conflict")
+    assert refused["pipeline_id"] != mine
+
+
+def test_a_received_request_keeps_its_id(intake: Intake, db: Database) -> None:
+    wish = request()
+    probe = statuses(intake.step([record({**wish, "request_id": uuid4()})], NOW))
+    digest = db.one(
+        "SELECT encode(hash, 'hex') FROM requests WHERE pipeline_id = %s::uuid", (probe[0]["pipeline_id"],)
+    )
+    promised = uuid7(NOW)
+    answer = requests.receive(
+        db,
+        tenant="default",
+        key=wish["request_id"],
+        digest=digest,
+        pipeline_id=promised,
+        body="{}",
+        publish_seconds=2,
+    )
+    assert answer["outcome"] == "new"
+    (status,) = statuses(intake.step([record(wish)], NOW))
+    assert status["pipeline_id"] == promised
+    assert requests.unapplied(db, 10) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"request_id": ""}, "request_id"),
+        ({"request_id": "x" * 129}, "request_id"),
+        ({"definition": None}, ""),
+        ({"definition_yaml": "jobs: {}"}, ""),
+        ({"definition": {"jobs": {"a": {"scirpt": "x"}}}}, "jobs.a"),
+        ({"definition": {"jobs": {"a": {"run": "x", "needs": ["a"]}}}}, "jobs.a"),
+        ({"priority": 11}, "priority"),
+        ({"git": {"sha": "abc"}}, "git.sha"),
+        ({"git": 5}, "git"),
+        ({"pipeline_id": "nonsense"}, "pipeline_id"),
+        ({"pipeline_id": uuid7(NOW - 100_000)}, "pipeline_id"),
+        ({"definition": None, "definition_ref": {"sha256": "0" * 64}}, "definition_ref"),
+        ({"env": {"A": 1}}, "env"),
+        ({"inputs": {"A": "x\0y"}}, "inputs"),
+    ],
+)
+def test_bad_requests_are_rejected_with_a_place(intake: Intake, change: dict[str, Any], path: str) -> None:
+    outcome = intake.step([record(request(**change), offset=hash(str(change)) % 2**31)], NOW)
+    (status,) = statuses(outcome)
+    assert (status["state"], status["reason"], status["terminal"]) == ("REJECTED", "invalid", True)
+    assert any(path in problem.get("path", "") for problem in status["errors"])
+    assert not outcome.dead
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"nonsense",
+        b"[]",
+        b"5",
+        b'{"request_id": "x"}',
+        b'{"tenant": 5}',
+        b'{"tenant": "A b"}',
+        b"\xff\xfe",
+        b"{" * 5000,
+    ],
+)
+def test_what_nobody_can_be_told_of_is_dead(intake: Intake, raw: bytes) -> None:
+    outcome = intake.step([record(raw)], NOW)
+    assert len(outcome.dead) == 1
+    assert outcome.dead[0].reason
+    assert not outcome.records
+
+
+def test_a_header_can_carry_the_key(intake: Intake) -> None:
+    key = uuid4()
+    wish = request()
+    del wish["request_id"]
+    (status,) = statuses(intake.step([record(wish, [("ce_id", key.encode())])], NOW))
+    assert status["request_id"] == key
+
+
+def test_a_definition_by_reference(intake: Intake, shelf: Shelf) -> None:
+    data = orjson.dumps(DIAMOND)
+    digest = hashlib.sha256(data).hexdigest()
+    shelf.kept[digest] = data
+    wish = request(definition=None, definition_ref={"sha256": digest})
+    (status,) = statuses(intake.step([record(wish)], NOW))
+    assert (status["state"], status["name"]) == ("PENDING", "diamond")
+
+
+def test_unknown_tenants_are_rejected_unless_tenancy_is_open(db: Database, shelf: Shelf) -> None:
+    strict = Intake(db, shelf, actor="intake-0", open_tenancy=False)
+    wish = request(tenant=f"t-{uuid4()}")
+    (status,) = statuses(strict.step([record(wish)], NOW))
+    assert status["state"] == "REJECTED"
+    assert "registered" in status["errors"][0]["message"]
+    free = Intake(db, shelf, actor="intake-0", open_tenancy=True)
+    (status,) = statuses(free.step([record({**wish, "request_id": uuid4()})], NOW))
+    assert status["state"] == "PENDING"
+
+
+def test_a_cancel_that_was_waiting_is_applied_at_once(intake: Intake, db: Database) -> None:
+    mine = uuid7(NOW)
+    requests.keep_cancel(db, "default", mine, None, "changed my mind")
+    told = statuses(intake.step([record(request(pipeline_id=mine))], NOW))
+    assert [status["state"] for status in told] == ["PENDING", "CANCELLING", "CANCELLED"]
+
+
+def test_ten_thousand_jobs(intake: Intake, db: Database) -> None:
+    jobs: dict[str, Any] = {
+        f"j{n}": {"executor": "noop", "needs": [f"j{n - 1}"] if n else []} for n in range(10_000)
+    }
+    outcome = intake.step([record(request(definition={"jobs": jobs}))], NOW)
+    (status,) = statuses(outcome)
+    assert status["counts"] == {"PENDING": 9_999, "QUEUED": 1}
+
+
+@pytest.mark.parametrize("name", ["ä/ö #1", "a" * 1024, "🦆", "..", "%2e", "null"])
+def test_job_names_may_be_anything(intake: Intake, name: str) -> None:
+    outcome = intake.step([record(request(definition={"jobs": {name: {"executor": "noop"}}}))], NOW)
+    told = [orjson.loads(one.value or b"") for one in outcome.records if one.topic == "penstock.jobs.status"]
+    assert [status["name"] for status in told] == [name]
+
+
+def test_rejections_are_rows_too(intake: Intake, db: Database) -> None:
+    (status,) = statuses(intake.step([record(request(definition={"jobs": {}}))], NOW))
+    kept = requests.newest_status(db, [status["pipeline_id"]])
+    assert kept[0]["errors"] == status["errors"]
+    assert Changes().pipelines == []

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from penstock.events.jobs import Report, Reports
+from penstock_services.advancer.decide import Facts, decide, finish_row, sort_reports
+
+
+def facts(condition: str = "", **more: int) -> Facts:
+    return Facts(
+        job_id="j", pipeline_id="p", condition=condition, cancelling=False,
+        **{"failed": 0, "cancelled": 0, "skipped": 0, **more},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("condition", "ends", "becomes", "reason"),
+    [
+        ("", {}, "QUEUED", None),
+        ("success", {}, "QUEUED", None),
+        ("", {"failed": 1}, "SKIPPED", "dependency-failed"),
+        ("", {"cancelled": 1}, "SKIPPED", "dependency-failed"),
+        ("", {"skipped": 1}, "SKIPPED", "condition-false"),
+        ("always", {"failed": 2, "cancelled": 1, "skipped": 1}, "QUEUED", None),
+        ("failure", {"failed": 1}, "QUEUED", None),
+        ("failure", {}, "SKIPPED", "condition-false"),
+        ("failure", {"cancelled": 1}, "SKIPPED", "condition-false"),
+    ],
+)
+def test_conditions(condition: str, ends: dict[str, int], becomes: str, reason: str | None) -> None:
+    decision = decide(facts(condition, **ends))
+    assert (decision.becomes, decision.reason) == (becomes, reason)
+
+
+def report(job: str, kind: str, token: str = "t") -> Report:
+    return Report(job_id=job, attempt=1, token=token, kind=kind)  # type: ignore[arg-type]
+
+
+def test_reports_are_sorted_by_job_and_an_end_swallows_its_start() -> None:
+    batch = [
+        Reports(pipeline_id="p", reports=[report("b", "started"), report("a", "started")], undecided=["x"]),
+        Reports(
+            pipeline_id="p", reports=[report("b", "ended"), report("c", "released")], undecided=["x", "y"]
+        ),
+        Reports(pipeline_id="p", reports=[report("b", "started"), report("b", "ended")]),
+    ]
+    todo = sort_reports(batch)
+    assert [one.job_id for one in todo.starts] == ["a"]
+    assert [one.job_id for one in todo.ends] == ["b"]
+    assert [one.job_id for one in todo.releases] == ["c"]
+    assert todo.undecided == ["x", "y"]
+
+
+def test_two_attempts_of_a_job_are_two() -> None:
+    todo = sort_reports(
+        [Reports(pipeline_id="p", reports=[report("a", "ended", "t1"), report("a", "ended", "t2")])]
+    )
+    assert len(todo.ends) == 2
+
+
+def test_a_failure_without_a_reason_is_an_exit_code() -> None:
+    assert finish_row(report("a", "ended"), 0.5)["reason"] == "exit-code"
+    success = Report(job_id="a", attempt=1, token="t", kind="ended", success=True, reason="signal")
+    assert finish_row(success, 0.5)["reason"] is None
