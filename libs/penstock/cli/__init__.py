@@ -26,7 +26,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "migrate": ("penstock.cli.migrate:migrate", "Bring the database's schema up to date."),
     "topics": ("penstock.cli.topics:topics", "Create the topics, or compare them with the cluster."),
 }
-EPILOG: Final = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items()) + "."
+# \b keeps click from filling the lines.
+EPILOG: Final = "\b\nExit codes:\n" + "\n".join(f"  {code:<4} {text}" for code, text in MEANINGS.items())
 
 
 class LazyGroup(click.Group):

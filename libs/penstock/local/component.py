@@ -113,7 +113,9 @@ class Component:
             if self._stop.is_set():
                 return
             if not first.done() and (why.startswith(UNREADY) or why.endswith(f"exit code {EX_CONFIG}")):
-                first.set_exception(StopProcess(self._with_log(why)))
+                # Why it cannot be made ready says it all; why it ended, its log says.
+                text = f"{self.spec.label} {why}" if why.startswith(UNREADY) else self._with_log(why)
+                first.set_exception(StopProcess(text))
                 return
             delay = self._backoff[min(self._failures, len(self._backoff) - 1)]
             self._failures += 1

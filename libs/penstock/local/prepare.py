@@ -40,7 +40,7 @@ def prepare_kafka() -> None:
 
     kafka = settings.load(settings.KafkaSettings)
     until_it_works(lambda: probe(kafka, ANSWER_SECONDS))
-    apply_topics(kafka)
+    until_it_works(lambda: apply_topics(kafka))
 
 
 def prepare_postgres() -> None:
@@ -51,8 +51,9 @@ def prepare_postgres() -> None:
 
     dsn = settings.load(settings.PostgresSettings).postgres_dsn
     until_it_works(lambda: probe(dsn))
-    migrate(dsn)
-    ensure_local_token(dsn, settings.load(TokenSettings).local_token)
+    token = settings.load(TokenSettings).local_token
+    until_it_works(lambda: migrate(dsn))
+    until_it_works(lambda: ensure_local_token(dsn, token))
 
 
 def prepare_s3() -> None:

@@ -70,24 +70,26 @@ async def spawn(command: Command, log: Path) -> asyncio.subprocess.Process:
         )
 
 
-async def outcome(command: Command, log: Path, seconds: float) -> int:
+async def outcome(command: Command, log: Path, seconds: float, title: str = "") -> int:
     """Run a command to its end; its exit code. Raises `StopProcess` when it takes longer."""
+    title = title or Path(command.arguments[0]).name
     process = await spawn(command, log)
     try:
         return await asyncio.wait_for(process.wait(), seconds)
     except TimeoutError:
-        raise StopProcess(f"{Path(command.arguments[0]).name} took longer than {seconds:.0f} s") from None
+        raise StopProcess(f"{title} took longer than {seconds:.0f} s") from None
     finally:
         if process.returncode is None:
             kill_group(process.pid, signal.SIGKILL)
             await process.wait()
 
 
-async def run(command: Command, log: Path, seconds: float) -> None:
+async def run(command: Command, log: Path, seconds: float, title: str = "") -> None:
     """Run a command that must succeed. Raises `StopProcess` with the last lines of its log."""
-    code = await outcome(command, log, seconds)
+    title = title or Path(command.arguments[0]).name
+    code = await outcome(command, log, seconds, title)
     if code:
-        raise StopProcess(f"{Path(command.arguments[0]).name} failed ({exit_text(code)}):\n{tail(log)}")
+        raise StopProcess(f"{title} failed ({exit_text(code)}). The end of {log}:\n{tail(log)}")
 
 
 def bound_log(log: Path) -> None:

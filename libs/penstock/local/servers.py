@@ -113,7 +113,7 @@ class Servers:
             directory=self._folder.path.parent,
         )
         log = self._folder.logs / f"prepare-{server}.log"
-        return lambda: run(command, log, self._settings.start_seconds)
+        return lambda: run(command, log, self._settings.start_seconds, f"preparing {server}")
 
     def _spec(self, name: str, port: int, command: Command, ready: Callable[[], Awaitable[None]]) -> Spec:
         seconds = self._settings.start_seconds
