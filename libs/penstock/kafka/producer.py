@@ -20,6 +20,8 @@ from penstock.runtime.settings import KafkaSettings
 
 FRAMING_BYTES: Final = 64 * 1024
 """Room for headers and framing beyond the largest record, so that a dead letter of it still fits."""
+ACKS: Final = "all"
+"""Every producer of Penstock waits for all in-sync replicas; it is no setting."""
 POLL_SECONDS: Final = 0.1
 ROOM_SECONDS: Final = 0.005
 """How long to wait before trying again when the client's own queue is full."""
@@ -74,7 +76,7 @@ class Producer:
         self._timeout = delivery_timeout_ms / 1000
         self._config: dict[str, Any] = {
             **client_config(settings, name),
-            "acks": "all",
+            "acks": ACKS,
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
             "linger.ms": linger_ms,

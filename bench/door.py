@@ -1,0 +1,145 @@
+"""The client of the benchmarks: pipeline events in, the truth out, and the proof that nothing was skipped."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import orjson
+
+from bench.stack import UnderTest
+from penstock.core.ids import uuid7
+from penstock.events import topics
+from penstock.kafka.records import Outgoing
+from penstock.kafka.tail import TailSource
+
+TIMEOUT_SECONDS = 120.0
+PATIENCE_SECONDS = 10.0
+
+
+class ShortCutError(AssertionError):
+    """A job that did not go the whole way: the figure would be worth nothing."""
+
+
+class Door:
+    """Submits definitions and waits for their jobs."""
+
+    def __init__(self, subject: UnderTest) -> None:
+        self.subject = subject
+        self.sent: dict[str, float] = {}
+        """Pipeline -> Unix seconds at which it was sent."""
+        self._status = TailSource(subject.kafka, [topics.JOBS_STATUS.name], name="bench")
+        self._seen: set[tuple[str, int]] = set()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._status.close()
+
+    def submit(self, definitions: list[dict[str, Any]]) -> list[str]:
+        """One event a definition, in one burst; returns the pipeline ids."""
+        ids = [uuid7(time.time()) for _ in definitions]
+        records = [
+            Outgoing(
+                topics.PIPELINES_REQUESTED.name,
+                "default",
+                orjson.dumps(
+                    {"tenant": "default", "request_id": one, "pipeline_id": one, "definition": definition}
+                ),
+                [],
+            )
+            for one, definition in zip(ids, definitions, strict=True)
+        ]
+        now = time.time()
+        self.sent.update(dict.fromkeys(ids, now))
+        self.subject.producer.send(records)
+        return ids
+
+    def wait(self, ids: list[str], poll_seconds: float = 0.02) -> None:
+        """Until all of these pipelines are SUCCESS. Raises ShortCutError when one is not."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            states = Counter(
+                row[0]
+                for row in self.subject.db.rows(
+                    "SELECT p.state FROM unnest(%s::uuid[]) AS i JOIN pipelines AS p ON p.id = i", (ids,)
+                )
+            )
+            if states["SUCCESS"] == len(ids):
+                return
+            if states.keys() & {"FAILED", "REJECTED", "CANCELLED"}:
+                raise ShortCutError(f"not all succeeded: {dict(states)}")
+            time.sleep(poll_seconds)
+        raise ShortCutError(f"only {states['SUCCESS']} of {len(ids)} ended within {TIMEOUT_SECONDS:.0f} s")
+
+    def finished_at(self, ids: list[str]) -> float:
+        """Unix seconds of the last SUCCESS of these pipelines, database clock."""
+        query = (
+            "SELECT extract(epoch FROM max(at))::float8 FROM pipeline_transitions"
+            " WHERE pipeline_id = ANY(%s::uuid[]) AND state = 'SUCCESS'"
+        )
+        return float(self.subject.db.one(query, (ids,)))
+
+    def started(self, ids: list[str]) -> dict[str, list[float]]:
+        """Pipeline -> Unix seconds at which its jobs became RUNNING, in order."""
+        rows = self.subject.db.rows(
+            "SELECT pipeline_id::text, array_agg(extract(epoch FROM at)::float8 ORDER BY at)"
+            " FROM job_transitions WHERE pipeline_id = ANY(%s::uuid[]) AND state = 'RUNNING' GROUP BY 1",
+            (ids,),
+        )
+        return {row[0]: row[1] for row in rows}
+
+    def verify(self, ids: list[str], jobs: int) -> None:
+        """Every job has every version in SQL and on the topic, and an attempt of a worker session.
+
+        Raises:
+            ShortCutError: something is missing.
+        """
+        rows = self.subject.db.rows(
+            "SELECT job_id::text, array_agg(version ORDER BY version), array_agg(state ORDER BY version)"
+            " FROM job_transitions WHERE pipeline_id = ANY(%s::uuid[]) GROUP BY 1",
+            (ids,),
+        )
+        if len(rows) != jobs:
+            raise ShortCutError(f"{len(rows)} of {jobs} jobs have a history")
+        wanted: set[tuple[str, int]] = set()
+        for job_id, versions, states in rows:
+            if versions != list(range(1, len(versions) + 1)) or states[-3:] != [
+                "ASSIGNED",
+                "RUNNING",
+                "SUCCESS",
+            ]:
+                raise ShortCutError(f"job {job_id} went {list(zip(versions, states, strict=True))}")
+            wanted.update((job_id, version) for version in versions)
+        attempts = self.subject.db.one(
+            "SELECT count(DISTINCT a.job_id) FROM jobs AS j JOIN attempts AS a ON a.job_id = j.id"
+            " JOIN workers AS w ON w.session_id = a.session_id AND w.kind = 'runner'"
+            " WHERE j.pipeline_id = ANY(%s::uuid[])",
+            (ids,),
+        )
+        if attempts != jobs:
+            raise ShortCutError(f"{attempts} of {jobs} jobs were run by a worker session")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not wanted <= self._seen:
+            if time.monotonic() > deadline:
+                raise ShortCutError(f"{len(wanted - self._seen)} transitions are not on the status topic")
+            for record in self._status.poll(0.1):
+                event = orjson.loads(record.value or b"")
+                self._seen.add((event["job_id"], event["version"]))
+
+
+def noop(jobs: dict[str, list[str]], name: str = "bench") -> dict[str, Any]:
+    """A definition of no-op jobs: name -> needs."""
+    return {
+        "name": name,
+        "jobs": {
+            job: {"executor": "noop", "needs": needs} if needs else {"executor": "noop"}
+            for job, needs in jobs.items()
+        },
+    }
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which this share of them lies (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

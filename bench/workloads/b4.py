@@ -1,0 +1,43 @@
+"""B4: an open loop of single no-op jobs: 20 a second for 30 s, then 83 a second for 60 s."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from bench.door import Door, noop, percentile
+from bench.meter import Meter
+from bench.stack import UnderTest
+
+SINGLE = noop({"job": []})
+
+
+def b4(subject: UnderTest, door: Door) -> dict[str, Any]:
+    """Submit-to-start in milliseconds: from the client's clock at the produce to RUNNING, database clock."""
+    figures: dict[str, Any] = {}
+    for rate, seconds in ((20, 30), (83, 60)):
+        with Meter(subject) as meter:
+            ids = _open_loop(door, rate, seconds)
+            door.wait(ids)
+        starts = door.started(ids)
+        waits = [(starts[one][0] - door.sent[one]) * 1000 for one in ids]
+        door.verify(ids, len(ids))
+        suffix = "" if rate == 20 else f"_at_{rate}"
+        figures |= {
+            f"p50_ms{suffix}": round(percentile(waits, 0.5), 2),
+            f"p99_ms{suffix}": round(percentile(waits, 0.99), 2),
+            f"max_ms{suffix}": round(max(waits), 1),
+            f"cores{suffix}": round(sum(meter.cpu.values()) / meter.wall_s, 3),
+        }
+        if rate == 20:
+            figures |= meter.figures(len(ids))
+    return figures
+
+
+def _open_loop(door: Door, rate: int, seconds: int) -> list[str]:
+    ids: list[str] = []
+    begin = time.monotonic()
+    for n in range(rate * seconds):
+        time.sleep(max(0.0, begin + n / rate - time.monotonic()))
+        ids += door.submit([SINGLE])
+    return ids
