@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import signal
 import subprocess
 import sys
 import time
@@ -145,7 +146,10 @@ def _detach(folder: StackFolder, options: Options) -> int:
                 return code
             if ready:
                 return exit_codes.OK
-            time.sleep(0.05)
+            try:
+                time.sleep(0.05)
+            except KeyboardInterrupt:
+                child.send_signal(signal.SIGINT)
 
 
 def _is_ready(folder: StackFolder, supervisor: int) -> bool:

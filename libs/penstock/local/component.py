@@ -19,8 +19,8 @@ BACKOFF: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 STABLE_SECONDS: Final = 60.0
 """After being ready for so long the next failure counts as the first."""
 UNREADY: Final = "cannot be made ready"
-EX_CONFIG: Final = 78
-"""A process ends with it when starting it again will not help (sysexits.h)."""
+HOPELESS: Final = (2, 4, 78)
+"""Exit codes of processes that another start will not help: wrong usage, wrong configuration (sysexits.h)."""
 
 
 class Listener(Protocol):
@@ -112,7 +112,7 @@ class Component:
             why = await self._run_once(first)
             if self._stop.is_set():
                 return
-            if not first.done() and (why.startswith(UNREADY) or why.endswith(f"exit code {EX_CONFIG}")):
+            if not first.done() and why.startswith(_FINAL):
                 # Why it cannot be made ready says it all; why it ended, its log says.
                 text = f"{self.spec.label} {why}" if why.startswith(UNREADY) else self._with_log(why)
                 first.set_exception(StopProcess(text))
@@ -186,6 +186,7 @@ class Component:
 
 
 _FIRST: Final = asyncio.FIRST_COMPLETED
+_FINAL: Final = (UNREADY, *(f"ended with {exit_text(code)}" for code in HOPELESS))
 
 
 async def _cancelled(*tasks: asyncio.Future[Any]) -> None:

@@ -132,7 +132,11 @@ class AlreadyRunningError(StopProcess):
 @contextlib.contextmanager
 def held(folder: StackFolder) -> Iterator[None]:
     """Hold the folder's lock. Raises `AlreadyRunningError` when a supervisor holds it."""
-    with folder.lock.open("a") as file:
+    try:
+        file = folder.lock.open("a")
+    except PermissionError:
+        raise StopProcess(f"{folder.path} belongs to another user: act as that one, or elsewhere") from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

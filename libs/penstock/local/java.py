@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from penstock.core.errors import StopProcess
+from penstock.local.process import started
 
 OPTIONS: Final = ("-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true")
 """The serial collector: the smallest resident set, and pauses of a few ms at these heap sizes."""
@@ -68,8 +69,10 @@ class StartupCache:
             )
             for old in caches[:-KEPT]:
                 old.unlink(missing_ok=True)
-        for left in (self._part, config):
-            left.unlink(missing_ok=True)
+        for left in self._file.parent.glob(f".{self._server}-*.aot.*"):
+            owner = left.name.removesuffix(".config").rpartition(".")[2]
+            if left in (self._part, config) or not started(int(owner)):
+                left.unlink(missing_ok=True)
 
 
 def _fingerprint(files: Iterable[Path]) -> str:

@@ -90,7 +90,7 @@ class Kafka:
         self, controller_port: int, cluster_id: str, environ: Mapping[str, str], log: Path
     ) -> None:
         """Write the configuration; format the folder when it is new. Raises `StopProcess`."""
-        self.data.mkdir(parents=True, exist_ok=True)
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.data / PROPERTIES).write_text(properties(self.port, controller_port))
         (self.data / LOGGING).write_text(LOG4J)
         if (self.data / "log" / "meta.properties").exists():

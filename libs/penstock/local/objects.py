@@ -67,7 +67,7 @@ class ObjectServer:
 
     def prepare(self, access_key: str, secret_key: str) -> None:
         """Make its folder and write its configuration. Raises `StopProcess`."""
-        self.data.mkdir(parents=True, exist_ok=True)
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_attributes(self.data)
         write_private(self._properties, properties(self.port, access_key, secret_key, self.data).encode())
 

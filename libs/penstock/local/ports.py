@@ -20,16 +20,20 @@ class Ports:
     """Reserved ports; close it when the stack has stopped."""
 
     def __init__(self) -> None:
+        self.moved: dict[str, tuple[int, int]] = {}
+        """{name: (preferred, taken)} of those that could not have the preferred one."""
         self._held: dict[int, socket.socket] = {}
 
-    def reserve(self, preferred: int) -> int:
-        """The preferred port, or the next free one above it.
+    def reserve(self, preferred: int, name: str = "") -> int:
+        """The preferred port, or the next free one above it; `name` tells whose it is.
 
         Raises:
             StopProcess: none of the next ports is free.
         """
         for port in range(preferred, min(preferred + TRIES, 65_536)):
             if port not in self._held and self._take(port):
+                if name and port != preferred:
+                    self.moved[name] = (preferred, port)
                 return port
         raise StopProcess(
             f"no free port on {HOST} from {preferred} to {preferred + TRIES - 1}; set another PENSTOCK_*_PORT"

@@ -210,19 +210,28 @@ def place_data(data: Path, uid: int) -> str:
         if _can(uid, "test -w .", data):
             return ""
         data.rmdir()
+        _make_state()
+        forget_removed_stacks(STATE / "data")
         target = STATE / "data" / hashlib.sha256(os.fsencode(data)).hexdigest()[:16] / "postgres"
-        # Without a link they belong to a stack whose folder was removed: no credentials open them.
-        shutil.rmtree(target.parent, ignore_errors=True)
         data.symlink_to(target)
     target = data.readlink()
-    _make_state()
-    for folder in (target.parent.parent, target.parent):
-        folder.mkdir(mode=0o711, exist_ok=True)
-    target.mkdir(mode=0o700, exist_ok=True)
-    os.chown(target, uid, uid)
+    if not target.exists():
+        for folder in (target.parent.parent, target.parent):
+            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        (target.parent / "link").write_bytes(os.fsencode(data))
+        target.mkdir(mode=0o700)
+        os.chown(target, uid, uid)
     if not _can(uid, "test -w .", target):
         raise StopProcess(f"uid {uid}, under which Postgres must run, can write neither {data} nor {target}")
     return f"Postgres runs as uid {uid}, which cannot reach {data.parent}: its data are in {target}"
+
+
+def forget_removed_stacks(places: Path) -> None:
+    """Remove data whose link is gone: their stack's folder was removed, and the password with it."""
+    for place in places.glob("*/link"):
+        link = Path(os.fsdecode(place.read_bytes()))
+        if not link.is_symlink() or link.readlink() != place.with_name("postgres"):
+            shutil.rmtree(place.parent, ignore_errors=True)
 
 
 def _make_state() -> None:

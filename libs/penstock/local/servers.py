@@ -46,7 +46,7 @@ class Servers:
         self._settings = settings
         self._credentials = credentials
         self._controller_port = 0
-        kafka_port = ports.reserve(settings.kafka_port)
+        kafka_port = ports.reserve(settings.kafka_port, "kafka")
         self._controller_port = ports.reserve(kafka_port + 1)
         data = folder.data
         self._kafka = Kafka(
@@ -54,11 +54,11 @@ class Servers:
         )
         self._postgres = Postgres(
             data / "postgres",
-            port=ports.reserve(settings.postgres_port),
+            port=ports.reserve(settings.postgres_port, "postgres"),
             password=credentials.postgres_password,
         )
         self._s3 = ObjectServer(
-            data / "s3", folder.config, cache, lock.s3proxy, port=ports.reserve(settings.s3_port)
+            data / "s3", folder.config, cache, lock.s3proxy, port=ports.reserve(settings.s3_port, "s3")
         )
 
     @property

@@ -33,7 +33,7 @@ def service_specs(
     specs: list[Spec] = []
     health = settings.health_port
     for name in SERVICES:
-        for replica in range(replicas.get(name, 1)):
+        for replica in range(replicas.get(name, 0)):
             health = ports.reserve(health)
             own = {
                 "PENSTOCK_HTTP_PORT": str(health),
@@ -44,7 +44,7 @@ def service_specs(
                 own["PENSTOCK_DRAIN_SECONDS"] = environment.get("PENSTOCK_DRAIN_SECONDS", DRAIN_SECONDS)
             port = health
             if name == "gateway":
-                port = ports.reserve(settings.gateway_port)
+                port = ports.reserve(settings.gateway_port, "gateway")
                 own["PENSTOCK_GATEWAY_PORT"] = str(port)
             specs.append(_spec(folder, settings, name, replica, port, {**environment, **own}, health))
     return specs

@@ -108,7 +108,7 @@ def read_stack(start: Path) -> Stack:
     try:
         return msgspec.json.decode(folder.stack.read_bytes(), type=Stack)
     except FileNotFoundError:
-        raise RetryLater(f"the stack in {folder.path} is still starting (or stopping)") from None
+        raise RetryLater(f"the stack in {folder.path} is still starting, or stopping") from None
 
 
 def write_stack(folder: StackFolder, stack: Stack) -> None:

@@ -69,12 +69,13 @@ class Supervisor:
         self._recording = servers.recording
         self._access = servers.access
         environ = self._environment(self._access)
+        specs = service_specs(self._folder, plan.settings, self._ports, environ, plan.replicas)
+        for name, (preferred, taken) in self._ports.moved.items():
+            self._voice.say(f"port {preferred} is busy: {name} listens on {taken}")
         made = (servers.postgres(environ, self._voice.say), servers.kafka(environ), servers.s3(environ))
         await _all(self._start_when_made(spec) for spec in made)
-        if plan.replicas:
-            specs = service_specs(self._folder, plan.settings, self._ports, environ, plan.replicas)
-            await _all(self._start(spec) for spec in specs if spec.name not in DOORS)
-            await _all(self._start(spec) for spec in specs if spec.name in DOORS)
+        await _all(self._start(spec) for spec in specs if spec.name not in DOORS)
+        await _all(self._start(spec) for spec in specs if spec.name in DOORS)
         self._complete = True
         stack = self._describe(self._access)
         write_stack(self._folder, stack)

@@ -41,6 +41,7 @@ def up(folder: StackFolder, plan: Plan, voice: Voice, foreground: Foreground | N
         record = read_record(folder)
         if record and (count := end_leftovers(process.child for process in record.components)):
             voice.say(f"ended {count} processes that an earlier stack left behind")
+        voice.say(f"starting a stack in {folder.path}")
         fetch(plan.jars.jars, plan.cache, plan.settings.maven_url)
         ports = Ports()
         try:
