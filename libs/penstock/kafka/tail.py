@@ -6,13 +6,14 @@ A consumer that merely starts "at the end" loses what is written before its firs
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from penstock.core.errors import StopProcess
+from penstock.core.errors import PenstockError, StopProcess
 from penstock.kafka.client import translate
 from penstock.kafka.ports import MAX_BYTES, MAX_RECORDS, Start
 from penstock.kafka.reader import Reader
@@ -22,6 +23,7 @@ from penstock.runtime.log import logger
 from penstock.runtime.settings import KafkaSettings
 
 ASK_SECONDS: Final = 5.0
+AGAIN_SECONDS: Final = 0.1
 REDISCOVER_SECONDS: Final = 60.0
 """How often to look for partitions that were added to the topics."""
 
@@ -54,12 +56,8 @@ class TailSource:
         # The client insists on a group's name; a group that is never joined leaves nothing behind.
         self._reader = Reader(settings, name, {"group.id": f"{name}-{uuid.uuid4()}"})
         try:
-            self._owned: set[Partition] = {*partitions, *self._discover(required=True)}
-            self._reader.consumer.assign(self._place(self._owned, start))
-        except KafkaException as error:
-            self._reader.consumer.close()
-            raise translate(error, "cannot find where to read") from error
-        except StopProcess:
+            self._owned = self._begin(set(partitions), start)
+        except PenstockError:
             self._reader.consumer.close()
             raise
         self._discovered = self._clock.monotonic()
@@ -95,6 +93,21 @@ class TailSource:
         """Close the client."""
         self._reader.own()
         self._reader.consumer.close()
+
+    def _begin(self, partitions: set[Partition], start: Start) -> set[Partition]:
+        """Find and assign what to read; tried for a while, for a new topic has no leaders for a moment."""
+        deadline = self._clock.monotonic() + self._ask_seconds
+        never = threading.Event()
+        while True:
+            try:
+                owned = partitions | self._discover(required=True)
+                self._reader.consumer.assign(self._place(owned, start))
+            except KafkaException as error:
+                if self._clock.monotonic() >= deadline:
+                    raise translate(error, "cannot find where to read") from error
+                self._clock.sleep(AGAIN_SECONDS, never)
+            else:
+                return owned
 
     def _discover(self, *, required: bool) -> set[Partition]:
         found: set[Partition] = set()
