@@ -1,0 +1,278 @@
+"""The guard: a small process that starts an attempt's steps and outlives none of their descendants.
+
+It is a program of its own, run by path with nothing but the standard library, so that it starts in
+milliseconds. A runner keeps one a busy slot and uses it for one attempt after another. It makes itself a
+child subreaper (Linux): whatever a job starts, double-forked and in sessions of its own, becomes the guard's
+child at the latest when its parent dies. So "no child is left" means that the attempt is dead, and it is the
+kernel that says so. When the runner goes away, however it goes, the guard kills all of it and ends.
+
+Orders come as length-prefixed JSON on a Unix socket, the write ends of the attempt's pipes before the first:
+
+| order | what the guard does |
+|---|---|
+| `{"path", "argv", "env", "cwd", "last"}` | runs a step; after the `last` one kills what it left |
+| `{"stop": grace}` | SIGTERM to the step's process group, SIGKILL to everything after so many seconds |
+| `{"finish": true}` | kills what the steps left |
+
+Answers are lines of JSON: `{"exited": wait status, "stopped", "dead"}`, `{"failed": errno, "text", "dead"}`
+(the step could not start) and `{"dead": true}`; `dead` says that no process of the attempt is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+PR_SET_DUMPABLE: Final = 4
+PR_SET_CHILD_SUBREAPER: Final = 36
+LENGTH: Final = struct.Struct("!I")
+RECEIVE_BYTES: Final = 256 * 1024
+KILL_AGAIN_SECONDS: Final = 0.05
+RESTORED_SIGNALS: Final = tuple(
+    getattr(signal, name)
+    for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)
+)
+"""Python or the guard ignores these; a job must start with their defaults."""
+
+
+def become_subreaper() -> bool:
+    """Adopt orphaned descendants from now on; False where the system has no such thing."""
+    return _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def conceal() -> bool:
+    """Keep this process's memory and environment from others of the same user, its own jobs above all."""
+    return _prctl(PR_SET_DUMPABLE, 0)
+
+
+def _prctl(option: int, value: int) -> bool:
+    if not sys.platform.startswith("linux"):
+        return False
+    return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
+
+
+def descendants(root: int, spared: frozenset[int] = frozenset()) -> set[int]:
+    """All children of `root`, and theirs, but the spared ones and theirs; none where there is no /proc."""
+    children: dict[int, list[int]] = {}
+    with contextlib.suppress(FileNotFoundError), os.scandir("/proc") as entries:
+        for entry in entries:
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    # The name in brackets may hold anything, blanks and brackets too.
+                    fields = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
+                    children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found: set[int] = set()
+    open_ends = [root]
+    while open_ends:
+        for pid in children.get(open_ends.pop(), ()):
+            if pid not in found and pid not in spared:
+                found.add(pid)
+                open_ends.append(pid)
+    return found
+
+
+def kill_tree(root: int, spared: frozenset[int] = frozenset()) -> None:
+    """SIGKILL `descendants`. All are stopped first, in as many rounds as it takes: then none forks away."""
+    frozen: set[int] = set()
+    while new := descendants(root, spared) - frozen:
+        _signal(new, signal.SIGSTOP)
+        frozen |= new
+    _signal(frozen, signal.SIGKILL)
+
+
+def _signal(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        # Gone meanwhile; or another user's (a job that may use sudo): those end with their own parents.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+class Guard:
+    """One attempt at a time: at most one step runs, its leftovers stay until the attempt's end."""
+
+    def __init__(self, orders: socket.socket) -> None:
+        self._orders = orders
+        self._buffer = b""
+        self._outputs: list[int] = []
+        self._step: int | None = None
+        """Process id of the running step, which is its process group's, too."""
+        self._status = 0
+        self._busy = False
+        """A step was started and its end not told yet."""
+        self._last = False
+        self._deadline: float | None = None
+        """Set by a stop: when the grace is over."""
+        self._wake, self._waker = socket.socketpair()
+        self._wake.settimeout(0)
+        self._waker.settimeout(0)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        self._poll = select.poll()
+        self._poll.register(orders, select.POLLIN)
+        self._poll.register(self._wake, select.POLLIN)
+
+    def serve(self) -> None:
+        """Obey until the runner closes its end."""
+        while True:
+            wait = None if self._deadline is None else max(0.0, self._deadline - time.monotonic()) * 1000
+            ready = {fd for fd, _event in self._poll.poll(wait)}
+            self._drain_wake()
+            if self._orders.fileno() in ready and not self._receive():
+                self._kill_all()
+                return
+            self._look_after_children()
+
+    def _receive(self) -> bool:
+        try:
+            data, outputs, _flags, _address = socket.recv_fds(self._orders, RECEIVE_BYTES, 2)
+        except ConnectionError:
+            return False
+        for fd in outputs:
+            os.set_inheritable(fd, False)  # noqa: FBT003 - jobs get them as 1 and 2, and only so
+            self._outputs.append(fd)
+        self._buffer += data
+        while len(self._buffer) >= LENGTH.size:
+            end = LENGTH.size + LENGTH.unpack_from(self._buffer)[0]
+            if len(self._buffer) < end:
+                break
+            order = json.loads(self._buffer[LENGTH.size : end])
+            self._buffer = self._buffer[end:]
+            self._obey(order)
+        return bool(data)
+
+    def _obey(self, order: dict[str, Any]) -> None:
+        if "argv" in order:
+            self._run(order)
+        elif "finish" in order:
+            self._clean_up()
+            self._answer({"dead": True})
+        elif self._busy:  # a stop that comes after the end is late, not wrong
+            self._stop(order["stop"])
+
+    def _run(self, order: dict[str, Any]) -> None:
+        self._last = order["last"]
+        out, err = self._outputs
+        try:
+            os.chdir(order["cwd"])
+        except OSError as error:
+            self._fail(error.errno, f"cannot enter {order['cwd']}: {error.strerror}")
+            return
+        try:
+            self._step = os.posix_spawn(
+                order["path"],
+                order["argv"],
+                order["env"],
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, out, 1),
+                    (os.POSIX_SPAWN_DUP2, err, 2),
+                ],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=RESTORED_SIGNALS,
+            )
+            self._busy = True
+        except OSError as error:
+            self._fail(error.errno, f"cannot start {order['path']}: {error.strerror}")
+        except ValueError as error:  # a NUL somewhere, or a variable's name with a "="
+            self._fail(errno.EINVAL, f"cannot start {order['path']}: {error}")
+
+    def _fail(self, number: int | None, text: str) -> None:
+        if self._last:
+            self._clean_up()
+        self._answer({"failed": number, "text": text, "dead": self._last})
+
+    def _stop(self, grace: float) -> None:
+        deadline = time.monotonic() + grace
+        if self._deadline is not None:
+            self._deadline = min(deadline, self._deadline)
+            return
+        self._deadline = deadline
+        if self._step is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._step, signal.SIGTERM)
+
+    def _look_after_children(self) -> None:
+        children = self._reap()
+        if not self._busy:
+            return
+        if self._deadline is not None:
+            # After a SIGTERM the whole tree, not the step alone, has the grace to end by itself.
+            if children and time.monotonic() < self._deadline:
+                return
+        elif self._step is not None:
+            return
+        self._end_step()
+
+    def _end_step(self) -> None:
+        stopped = self._deadline is not None
+        if self._last:
+            self._clean_up()
+        elif stopped:
+            self._kill_all()
+        self._busy, self._deadline = False, None
+        self._answer({"exited": self._status, "stopped": stopped, "dead": self._last})
+
+    def _clean_up(self) -> None:
+        self._kill_all()
+        for fd in self._outputs:
+            os.close(fd)
+        self._outputs = []
+        os.chdir("/")
+
+    def _kill_all(self) -> None:
+        pause = KILL_AGAIN_SECONDS
+        while self._reap():
+            kill_tree(os.getpid())
+            select.select([self._wake], [], [], pause)
+            self._drain_wake()
+            pause = min(1.0, pause * 2)
+
+    def _reap(self) -> bool:
+        """Take the status of all that ended; whether any child is left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self._step:
+                self._step, self._status = None, status
+
+    def _answer(self, answer: dict[str, Any]) -> None:
+        # A runner that went away is noticed at the next receive.
+        with contextlib.suppress(OSError):
+            self._orders.sendall(json.dumps(answer).encode() + b"\n")
+
+    def _drain_wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._wake.recv(4096):
+                pass
+
+
+def main() -> None:
+    """Serve the socket whose descriptor is the only argument."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    become_subreaper()
+    conceal()  # it has seen the secrets of earlier attempts
+    orders = socket.socket(fileno=int(sys.argv[1]))
+    orders.set_inheritable(False)  # no job may hold it
+    Guard(orders).serve()
+
+
+if __name__ == "__main__":
+    main()

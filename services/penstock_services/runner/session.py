@@ -1,0 +1,208 @@
+"""What a runner session knows of its slots and attempts: pure decisions, the time is an argument.
+
+An attempt is granted, started, ended and settled, in this order, and is forgotten then. The runner is the
+final judge of its slots: what it cannot start soon it gives back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from penstock.definition.model import DEFAULT_EXECUTOR
+from penstock.events.jobs import Grant
+from penstock.events.workers import Ended, Held, Phase, WorkerState
+
+Key = tuple[str, int]
+"""Job id and attempt."""
+
+FRESH_HEARTBEATS: Final = 2.0
+"""A grant that answers an older heartbeat is not accepted (protocol §3)."""
+START_HEARTBEATS: Final = 2.5
+"""A grant is not started any more, so that its lease of three heartbeats cannot end before its start."""
+REFUSED: Final = -1
+"""The duration told of an attempt that never took a slot."""
+
+
+class Seat:
+    """An attempt that this session holds."""
+
+    __slots__ = ("answers", "grant", "key", "phase", "started_at", "voided")
+
+    def __init__(self, grant: Grant, answers: float) -> None:
+        self.grant = grant
+        self.key: Key = (grant.job_id, grant.attempt)
+        self.answers = answers
+        """When the heartbeat that it answers was sent."""
+        self.phase: Phase = "granted"
+        self.started_at = 0.0
+        self.voided = False
+        """Given away meanwhile: it is being killed, and nothing is reported of it."""
+
+
+class Session:
+    """Slots, the queue of granted attempts, and what has to be told of them."""
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        slots: int,
+        look_ahead: int,
+        heartbeat_seconds: float,
+        executors: Collection[str],
+    ) -> None:
+        self.session_id = session_id
+        self.slots = slots
+        self.executors = executors
+        self.draining = False
+        self.beats = 0
+        """Number of the newest heartbeat."""
+        self._bound = slots + look_ahead
+        self._fresh = FRESH_HEARTBEATS * heartbeat_seconds
+        self._start_by = START_HEARTBEATS * heartbeat_seconds
+        self._sent: deque[tuple[int, float]] = deque()
+        self._seats: dict[Key, Seat] = {}
+        self._queue: deque[Seat] = deque()
+        """Granted seats, the oldest first; those voided meanwhile are skipped."""
+        self._granted = 0
+        self._running = 0
+        self._ended: list[Ended] = []
+        # A repeat of an older grant is not fresh, so what was seen is remembered for that long only.
+        self._seen: set[Key] = set()
+        self._seen_before: set[Key] = set()
+        self._seen_since = 0.0
+
+    @property
+    def state(self) -> WorkerState:
+        """What the session is doing, as heartbeats tell it."""
+        if self.draining:
+            return "DRAINING"
+        return "BUSY" if self._running or self._granted else "IDLE"
+
+    @property
+    def running(self) -> int:
+        """Slots that are taken."""
+        return self._running
+
+    @property
+    def granted(self) -> int:
+        """Attempts that wait for a slot."""
+        return self._granted
+
+    def seat(self, key: Key) -> Seat | None:
+        """The attempt, while it is held."""
+        return self._seats.get(key)
+
+    def seats(self) -> list[Seat]:
+        """All attempts held."""
+        return list(self._seats.values())
+
+    def beat(self, now: float) -> int:
+        """A heartbeat is sent now; its number."""
+        self.beats += 1
+        self._sent.append((self.beats, now))
+        while now - self._sent[0][1] > self._fresh:
+            self._sent.popleft()
+        if now - self._seen_since > self._fresh:
+            self._seen_before, self._seen, self._seen_since = self._seen, set(), now
+        return self.beats
+
+    def held(self) -> list[Held]:
+        """The attempts for a heartbeat; those given away are this session's no more."""
+        return [
+            Held(seat.grant.job_id, seat.grant.attempt, seat.grant.token, seat.phase)
+            for seat in self._seats.values()
+            if not seat.voided
+        ]
+
+    def take_ended(self) -> list[Ended]:
+        """The attempts that left their slots since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def accept(self, n: int, grants: Iterable[Grant], now: float) -> list[Grant]:
+        """Queue what is granted in answer to heartbeat `n`; returns what must be given back.
+
+        A grant seen before is dropped: its first copy is on its way.
+        """
+        answers = next((sent for number, sent in self._sent if number == n), None)
+        welcome = answers is not None and now - answers <= self._fresh and not self.draining
+        refused: list[Grant] = []
+        for grant in grants:
+            key = (grant.job_id, grant.attempt)
+            if key in self._seen or key in self._seen_before or key in self._seats:
+                continue
+            self._seen.add(key)
+            executor = grant.spec.get("executor", DEFAULT_EXECUTOR)
+            if not welcome or self._granted + self._running >= self._bound or executor not in self.executors:
+                refused.append(grant)
+                self._ended.append(Ended(grant.job_id, grant.attempt, REFUSED))
+                continue
+            assert answers is not None
+            seat = Seat(grant, answers)
+            self._seats[key] = seat
+            self._queue.append(seat)
+            self._granted += 1
+        return refused
+
+    def start(self, now: float) -> Seat | None:
+        """The attempt that starts now, if any waits and a slot is free: it takes the slot."""
+        while self._queue and self._running < self.slots:
+            seat = self._queue.popleft()
+            if seat.phase != "granted":
+                continue
+            seat.phase = "started"
+            seat.started_at = now
+            self._granted -= 1
+            self._running += 1
+            return seat
+        return None
+
+    def overdue(self, now: float) -> list[Grant]:
+        """Take out of the queue what waited too long to be started: it must be given back."""
+        limit = now - self._start_by
+        overdue: list[Grant] = []
+        while self._queue and (self._queue[0].phase != "granted" or self._queue[0].answers < limit):
+            seat = self._queue.popleft()
+            if seat.phase == "granted":
+                self._leave(seat)
+                overdue.append(seat.grant)
+        return overdue
+
+    def drain(self) -> list[Grant]:
+        """Start nothing any more; returns what waited for a slot and must be given back."""
+        self.draining = True
+        waiting = [seat for seat in self._queue if seat.phase == "granted"]
+        self._queue.clear()
+        for seat in waiting:
+            self._leave(seat)
+        return [seat.grant for seat in waiting]
+
+    def withdraw(self, seat: Seat) -> None:
+        """Forget an attempt that waits for a slot: it was cancelled or given away."""
+        assert seat.phase == "granted"
+        self._leave(seat)
+
+    def end(self, seat: Seat, now: float) -> int:
+        """A started attempt ended and frees its slot; it is held until `settle`. Its milliseconds."""
+        duration_ms = round((now - seat.started_at) * 1000)
+        seat.phase = "ended"
+        self._running -= 1
+        self._ended.append(Ended(seat.grant.job_id, seat.grant.attempt, duration_ms))
+        if seat.voided:
+            del self._seats[seat.key]
+        return duration_ms
+
+    def settle(self, key: Key) -> None:
+        """The report of its end was decided: it is held no more."""
+        seat = self._seats.get(key)
+        if seat is not None and seat.phase == "ended":
+            del self._seats[key]
+
+    def _leave(self, seat: Seat) -> None:
+        seat.phase = "ended"  # so that the queue skips it
+        self._granted -= 1
+        self._ended.append(Ended(seat.grant.job_id, seat.grant.attempt, REFUSED))
+        del self._seats[seat.key]

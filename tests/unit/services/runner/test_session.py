@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from penstock.events.jobs import Grant
+from penstock.events.workers import Ended, Held
+from penstock_services.runner.session import Session
+
+NewGrant = Callable[..., Grant]
+
+
+@pytest.fixture
+def session() -> Session:
+    session = Session(
+        "s", slots=2, look_ahead=3, heartbeat_seconds=5, executors=frozenset(("held", "process"))
+    )
+    session.beat(100.0)
+    return session
+
+
+def test_starts_what_was_granted_in_order_while_slots_are_free(session: Session, new_grant: NewGrant) -> None:
+    grants = [new_grant() for _ in range(3)]
+    assert session.accept(1, grants, 101.0) == []
+    first, second, third = session.start(102.0), session.start(102.0), session.start(102.0)
+    assert first is not None
+    assert second is not None
+    assert [first.grant, second.grant, third] == [*grants[:2], None]
+    assert session.running == 2
+    assert session.granted == 1
+    session.end(second, 103.0)
+    third = session.start(104.0)
+    assert third is not None
+    assert third.grant == grants[2]
+
+
+def test_a_heartbeat_lists_every_attempt_with_its_phase_until_settled(
+    session: Session, new_grant: NewGrant
+) -> None:
+    grants = [new_grant() for _ in range(4)]
+    session.accept(1, grants, 101.0)
+    ended = session.start(101.0)
+    assert ended is not None
+    session.end(ended, 101.5)
+    session.start(101.5)
+    session.start(101.5)
+    phases = ["ended", "started", "started", "granted"]
+    assert session.held() == [
+        Held(g.job_id, g.attempt, g.token, phase)  # type: ignore[arg-type]
+        for g, phase in zip(grants, phases, strict=True)
+    ]
+    session.settle(ended.key)
+    assert [held.phase for held in session.held()] == phases[1:]
+
+
+def test_only_an_end_can_be_settled(session: Session, new_grant: NewGrant) -> None:
+    session.accept(1, [new_grant()], 101.0)
+    seat = session.start(101.0)
+    assert seat is not None
+    session.settle(seat.key)
+    assert len(session.held()) == 1
+
+
+def test_a_repeated_grant_starts_nothing(session: Session, new_grant: NewGrant) -> None:
+    grant = new_grant()
+    session.accept(1, [grant, grant], 101.0)
+    session.accept(1, [grant], 102.0)
+    seat = session.start(102.0)
+    assert seat is not None
+    assert session.start(102.0) is None
+    session.end(seat, 103.0)
+    session.settle(seat.key)
+    assert session.accept(1, [grant], 104.0) == [], "also after it was forgotten"
+    assert session.start(104.0) is None
+
+
+def test_a_repeat_is_known_as_long_as_its_heartbeat_is_fresh(session: Session, new_grant: NewGrant) -> None:
+    grant = new_grant()
+    session.accept(1, [grant], 100.1)
+    seat = session.start(100.1)
+    assert seat is not None
+    session.end(seat, 100.2)
+    session.settle(seat.key)
+    for now in (105.0, 110.0):
+        n = session.beat(now)
+        assert session.accept(1, [grant], now) == []
+        assert session.start(now) is None
+    assert n == 3
+    session.beat(110.2)
+    assert session.accept(1, [grant], 110.2) == [], "its heartbeat is too old, but it was seen"
+
+
+def test_a_grant_that_answers_an_old_heartbeat_is_given_back(session: Session, new_grant: NewGrant) -> None:
+    grant = new_grant()
+    assert session.accept(1, [grant], 110.1) == [grant]
+    assert session.start(110.1) is None
+    assert session.take_ended() == [Ended(grant.job_id, 1, -1)]
+
+
+@pytest.mark.parametrize("n", [0, 2])
+def test_a_grant_that_answers_no_heartbeat_of_ours_is_given_back(
+    session: Session, new_grant: NewGrant, n: int
+) -> None:
+    grant = new_grant()
+    assert session.accept(n, [grant], 100.1) == [grant]
+
+
+def test_more_than_slots_and_look_ahead_is_given_back(session: Session, new_grant: NewGrant) -> None:
+    grants = [new_grant() for _ in range(7)]
+    assert session.accept(1, grants, 101.0) == grants[5:]
+    assert session.take_ended() == [Ended(g.job_id, 1, -1) for g in grants[5:]]
+
+
+def test_a_job_for_an_executor_that_is_not_here_is_given_back(session: Session, new_grant: NewGrant) -> None:
+    grant = new_grant(executor="container")
+    assert session.accept(1, [grant], 101.0) == [grant]
+
+
+def test_the_default_executor_needs_no_name(session: Session, new_grant: NewGrant) -> None:
+    grant = new_grant()
+    del grant.spec["executor"]
+    assert session.accept(1, [grant], 101.0) == []
+
+
+def test_what_waited_too_long_for_a_slot_is_given_back_before_its_lease_ends(
+    session: Session, new_grant: NewGrant
+) -> None:
+    early, late = new_grant(), new_grant()
+    session.accept(1, [early], 101.0)
+    session.beat(105.0)
+    session.accept(2, [late], 106.0)
+    assert session.overdue(112.5) == []
+    assert session.overdue(112.6) == [early]
+    assert session.overdue(112.6) == []
+    seat = session.start(112.6)
+    assert seat is not None
+    assert seat.grant == late
+
+
+def test_a_withdrawn_attempt_is_skipped(session: Session, new_grant: NewGrant) -> None:
+    grants = [new_grant() for _ in range(2)]
+    session.accept(1, grants, 101.0)
+    seat = session.seat((grants[0].job_id, 1))
+    assert seat is not None
+    session.withdraw(seat)
+    assert session.granted == 1
+    assert session.overdue(101.0) == []
+    started = session.start(101.0)
+    assert started is not None
+    assert started.grant == grants[1]
+    assert session.take_ended() == [Ended(grants[0].job_id, 1, -1)]
+
+
+def test_draining_gives_back_what_waits_and_refuses_what_comes(session: Session, new_grant: NewGrant) -> None:
+    grants = [new_grant() for _ in range(4)]
+    session.accept(1, grants, 101.0)
+    session.start(101.0)
+    assert session.drain() == grants[1:]
+    assert session.state == "DRAINING"
+    late = new_grant()
+    assert session.accept(1, [late], 101.0) == [late]
+    assert session.start(101.0) is None
+    assert session.running == 1
+
+
+def test_an_attempt_given_away_is_not_in_heartbeats_but_takes_its_slot(
+    session: Session, new_grant: NewGrant
+) -> None:
+    session.accept(1, [new_grant()], 101.0)
+    seat = session.start(101.0)
+    assert seat is not None
+    seat.voided = True
+    assert session.held() == []
+    assert session.running == 1
+    session.end(seat, 101.25)
+    assert session.take_ended() == [Ended(seat.grant.job_id, 1, 250)]
+    assert session.seat(seat.key) is None
+
+
+def test_busy_while_anything_is_in_hand(session: Session, new_grant: NewGrant) -> None:
+    assert session.state == "IDLE"
+    session.accept(1, [new_grant()], 101.0)
+    assert session.state == "BUSY"
+    seat = session.start(101.0)
+    assert seat is not None
+    assert session.state == "BUSY"
+    session.end(seat, 102.0)
+    assert session.state == "IDLE"
+    assert session.running == 0
