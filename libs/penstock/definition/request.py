@@ -92,6 +92,7 @@ def read_request(requested: Requested, *, now: float, stored: bytes | None = Non
         body = _digest(requested, source.data)
     except RejectInput as error:
         return RequestRead(_digest(requested, None), None, (*problems, *error.problems))
+    planned = None
     try:
         planned = plan(
             check(source),
@@ -104,9 +105,7 @@ def read_request(requested: Requested, *, now: float, stored: bytes | None = Non
         )
     except RejectInput as error:
         problems += error.problems
-    if problems:
-        return RequestRead(body, None, tuple(problems))
-    return RequestRead(body, planned, ())
+    return RequestRead(body, None if problems else planned, tuple(problems))
 
 
 def request_digest(

@@ -1,0 +1,60 @@
+"""Connections for asyncio: calls of the store run in threads, each of which has a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+from penstock.core.errors import RetryLater
+from penstock.store.database import Database
+
+CALL_SECONDS: Final = 10.0
+"""A call that has no answer by then counts as failed; its outcome is unknown."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Pool:
+    """At most `size` calls at once; more wait their turn. It belongs to one event loop."""
+
+    def __init__(
+        self, dsn: str, application: str, *, size: int = 8, call_seconds: float = CALL_SECONDS
+    ) -> None:
+        self._dsn = dsn
+        self._application = application
+        self._call_seconds = call_seconds
+        self._local = threading.local()
+        self._opened: list[Database] = []
+        self._threads = ThreadPoolExecutor(size, thread_name_prefix="store", initializer=self._open)
+
+    async def run(
+        self, function: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What `function(db, …)` returns; each statement in it is a transaction of its own.
+
+        Raises:
+            RetryLater: the server is away, or did not answer in time.
+        """
+        called = asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: function(self._local.database, *args, **kwargs)
+        )
+        try:
+            return await asyncio.wait_for(called, self._call_seconds)
+        except TimeoutError:
+            raise RetryLater(
+                f"postgres: no answer within {self._call_seconds:g} s", component="postgres"
+            ) from None
+
+    def close(self) -> None:
+        """Wait for the calls that run, drop those that wait, close the connections."""
+        self._threads.shutdown(cancel_futures=True)
+        for database in self._opened:
+            database.close()
+
+    def _open(self) -> None:
+        self._local.database = Database(self._dsn, self._application)
+        self._opened.append(self._local.database)

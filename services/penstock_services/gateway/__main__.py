@@ -1,0 +1,114 @@
+"""Composition of the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from aiohttp import web
+
+from penstock.core.errors import RetryLater, StopProcess
+from penstock.kafka.producer import Producer
+from penstock.kafka.tail import TailSource
+from penstock.objects.definitions import StoredDefinitions
+from penstock.objects.s3 import S3Objects
+from penstock.runtime.log import logger
+from penstock.runtime.run import Process, start
+from penstock.store.pool import Pool
+from penstock_services.gateway.app import make_app
+from penstock_services.gateway.gateway import Gateway
+from penstock_services.gateway.settings import GatewaySettings
+from penstock_services.gateway.watch import TOPICS, Watch
+
+WARM_UP_SECONDS = 5.0
+"""How long Kafka may keep it from being ready: a gateway without Kafka is better than none."""
+BEAT_SECONDS = 1.0
+SHUTDOWN_SECONDS = 5.0
+THREADS = 32
+"""For checks of definitions and for the object storage."""
+
+log = logger(__name__)
+
+
+def body(process: Process, settings: GatewaySettings) -> None:
+    """Run until told to stop."""
+    pool = Pool(settings.postgres.postgres_dsn, f"penstock-{process.instance}", size=settings.connections)
+    with contextlib.closing(pool), contextlib.closing(Producer(settings.kafka, process.instance)) as producer:
+        gateway = Gateway(
+            settings=settings,
+            process=process,
+            pool=pool,
+            sender=producer,
+            definitions=StoredDefinitions(S3Objects(settings.objects)),
+            watch=Watch(lambda: TailSource(settings.kafka, TOPICS, name=process.instance)),
+        )
+        asyncio.run(serve(gateway, lambda: producer.warm_up(seconds=WARM_UP_SECONDS)))
+
+
+async def serve(gateway: Gateway, warm_up: Callable[[], None]) -> None:
+    """Listen until the process is told to stop; then finish the calls that are in hand.
+
+    Raises:
+        StopProcess: the address cannot be bound, or a topic is missing.
+    """
+    process, settings = gateway.process, gateway.settings
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, "gateway"))
+    stop = asyncio.Event()
+
+    def told_to_stop() -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    process.on_stop(told_to_stop)
+    runner = web.AppRunner(make_app(gateway), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    duties = [
+        asyncio.create_task(gateway.watch.run()),
+        asyncio.create_task(_beat(process)),
+        asyncio.create_task(stop.wait()),
+    ]
+    try:
+        site = web.TCPSite(runner, settings.gateway_host, settings.gateway_port)
+        try:
+            await site.start()
+        except OSError as error:
+            where = f"{settings.gateway_host}:{settings.gateway_port}"
+            raise StopProcess(f"cannot listen on {where}: {error.strerror}") from error
+        log.info("listening", addresses=runner.addresses)
+        await _warm_up(gateway, warm_up)
+        process.ready()
+        ended, _ = await asyncio.wait(duties, return_when=asyncio.FIRST_COMPLETED)
+        for duty in ended:
+            duty.result()
+    finally:
+        await runner.cleanup()
+        for duty in duties:
+            duty.cancel()
+        await asyncio.gather(*duties, return_exceptions=True)
+
+
+async def _warm_up(gateway: Gateway, warm_up: Callable[[], None]) -> None:
+    """Meet Kafka, if it is there; otherwise the clients go on trying."""
+    try:
+        await asyncio.to_thread(warm_up)
+        await asyncio.wait_for(gateway.watch.connected.wait(), WARM_UP_SECONDS)
+    except (RetryLater, TimeoutError) as error:
+        log.warning("ready without kafka", error=str(error))
+
+
+async def _beat(process: Process) -> None:
+    while True:
+        process.beat()
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+def main() -> int:
+    """Entry point of `penstock service gateway`."""
+    return start("gateway", GatewaySettings, body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

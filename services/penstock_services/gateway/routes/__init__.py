@@ -1,0 +1,15 @@
+"""The calls of the API, a module a subject; each module's ROUTES declare them."""
+
+from typing import Final
+
+from penstock_services.gateway.routes import cancels, definitions, events, jobs, meta, pipelines
+from penstock_services.gateway.routing import Route
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *pipelines.ROUTES,
+    *events.ROUTES,
+    *cancels.ROUTES,
+    *jobs.ROUTES,
+    *definitions.ROUTES,
+    *meta.ROUTES,
+)

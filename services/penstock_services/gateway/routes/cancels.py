@@ -1,0 +1,133 @@
+"""Cancelling pipelines and jobs (protocol §1): kept in Postgres before the 202, then published."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from penstock.core.errors import Problem, RejectInput
+from penstock.core.ids import uuid7
+from penstock.events import cancels, topics
+from penstock.events.cancels import CancelRequested
+from penstock.events.codec import encode
+from penstock.events.envelope import envelope
+from penstock.kafka import publish
+from penstock.kafka.records import Outgoing
+from penstock.runtime.clock import rfc3339
+from penstock.runtime.log import logger
+from penstock.store import requests
+from penstock_services.gateway import views
+from penstock_services.gateway.bodies import MAX_SMALL_BODY, decode_object, kind_of, read_body
+from penstock_services.gateway.gateway import Gateway
+from penstock_services.gateway.problems import HttpProblem, absent
+from penstock_services.gateway.routing import JSON, Answer, Body, Call, Route, reply
+
+MAX_REASON_BYTES: Final = 1_024
+
+log = logger(__name__)
+
+
+async def cancel_pipeline(gateway: Gateway, call: Call) -> web.StreamResponse:
+    """POST /v1/pipelines/{id}/cancel."""
+    return await _cancel(gateway, call, "pipeline")
+
+
+async def cancel_job(gateway: Gateway, call: Call) -> web.StreamResponse:
+    """POST /v1/jobs/{id}/cancel."""
+    return await _cancel(gateway, call, "job")
+
+
+async def _cancel(gateway: Gateway, call: Call, what: str) -> web.StreamResponse:
+    target = call.id_of(what)
+    job_id = target if what == "job" else None
+    reason = await _reason(call.request)
+    now = gateway.process.clock.now()
+    cancel_id = uuid7(now)
+    kept = await gateway.pool.run(
+        requests.request_cancel,
+        cancel_id=cancel_id,
+        tenant=call.identity.tenant,
+        pipeline_id=None if job_id else target,
+        job_id=job_id,
+        reason=reason,
+        requested_by=call.identity.token_id,
+    )
+    if kept["outcome"] == "absent":
+        raise absent(what)
+    if kept["outcome"] == "terminal":
+        detail = f"the {what} ended already: {kept['state']}"
+        raise HttpProblem(409, "already-terminal", detail, more={"state": kept["state"]})
+    pipeline_id: str = kept["pipeline_id"]
+    wish = CancelRequested(
+        tenant=call.identity.tenant,
+        pipeline_id=pipeline_id,
+        job_id=job_id or "",
+        reason=reason,
+        requested_by=call.identity.token_id,
+    )
+    headers = envelope(
+        cancels.REQUESTED_TYPE,
+        cancel_id,
+        rfc3339(now),
+        traceparent=publish.traceparent(pipeline_id, job_id or ""),
+        source=f"/penstock/{gateway.process.instance}".encode(),
+    )
+    gateway.sender.post([Outgoing(topics.CANCEL_REQUESTED.name, pipeline_id, encode(wish), headers)], _told)
+    url = gateway.job_url(job_id) if job_id else gateway.pipeline_url(pipeline_id)
+    told: dict[str, Any] = {"pipeline_id": pipeline_id, "url": url}
+    return reply({**told, "job_id": job_id} if job_id else told, 202)
+
+
+async def _reason(request: web.Request) -> str:
+    """The reason in the body, which may be absent."""
+    body = await read_body(request, MAX_SMALL_BODY)
+    if not body.strip():
+        return ""
+    if kind_of(request) != "json":
+        raise HttpProblem(415, "unsupported-media-type", "the body is to be application/json")
+    fields = decode_object(body)
+    try:
+        asked = msgspec.convert(fields, views.CancelRequest)
+    except msgspec.ValidationError as error:
+        raise RejectInput(Problem(str(error).partition(" - at ")[0], "reason")) from None
+    unknown = [Problem("a cancel has no such field", name[:100]) for name in fields if name != "reason"]
+    if unknown:
+        raise RejectInput(unknown)
+    if "\0" in asked.reason or len(asked.reason.encode()) > MAX_REASON_BYTES:
+        hint = f"at most {MAX_REASON_BYTES:,} bytes without U+0000"
+        raise RejectInput(Problem("this is not usable text", "reason", hint=hint))
+    return asked.reason
+
+
+def _told(error: Exception | None) -> None:
+    if error is not None:
+        log.warning("cancel left to the sweep", error=str(error))
+
+
+_TAKES: Final = Body({JSON: views.CancelRequest}, required=False)
+_ANSWERS: Final = {202: Answer("Kept; what waits ends at once, what runs is told to.", views.CancelReceipt)}
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/v1/pipelines/{id}/cancel",
+        cancel_pipeline,
+        "Cancel a pipeline, also one that is only received. 409 `already-terminal`.",
+        _ANSWERS,
+        scope="write",
+        body=_TAKES,
+        problems=(400, 404, 409, 413, 415, 422),
+    ),
+    Route(
+        "POST",
+        "/v1/jobs/{id}/cancel",
+        cancel_job,
+        "Cancel one job. 409 `already-terminal`.",
+        _ANSWERS,
+        scope="write",
+        body=_TAKES,
+        problems=(400, 404, 409, 413, 415, 422),
+    ),
+)

@@ -1,0 +1,247 @@
+"""The shapes of answers, for openapi.json and for the tests that hold the answers against them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from penstock.core.lanes import Lane
+from penstock.core.states import JobState, PipelineState, Reason
+from penstock.events.pipelines import DefinitionRef, Git, Trigger
+
+Received = Literal["RECEIVED"]
+
+
+class Fault(msgspec.Struct, omit_defaults=True):
+    """One thing that is wrong: what, where (`line` and `column` from 1), and how to mend it."""
+
+    message: str
+    path: str = ""
+    line: int | None = None
+    column: int | None = None
+    hint: str = ""
+
+
+class ProblemDetails(msgspec.Struct, omit_defaults=True):
+    """An error by RFC 9457. `type` is `urn:penstock:problem:` and a word, such as already-terminal."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Fault] = []
+
+
+class PipelineRequest(msgspec.Struct, omit_defaults=True):
+    """What is asked for. Exactly one of the three definitions must be given."""
+
+    tenant: str = ""
+    request_id: str = ""
+    pipeline_id: str = ""
+    definition: dict[str, Any] | None = None
+    definition_yaml: str | None = None
+    definition_ref: DefinitionRef | None = None
+    priority: str | int | None = None
+    trigger: Trigger | None = None
+    git: Git | None = None
+    inputs: dict[str, str] | None = None
+    env: dict[str, str] | None = None
+
+
+class Receipt(msgspec.Struct, omit_defaults=True):
+    """What was asked for is received (RECEIVED), or accepted and in this state."""
+
+    request_id: str
+    state: PipelineState | Received
+    url: str
+    pipeline_id: str | None = None
+
+
+class RequestView(msgspec.Struct):
+    """What became of a request."""
+
+    tenant: str
+    request_id: str
+    pipeline_id: str
+    state: PipelineState | Received
+    reason: Reason | None
+    errors: list[Fault] | None
+    received_at: str
+    url: str
+
+
+class PipelineView(msgspec.Struct, omit_defaults=True):
+    """A pipeline. Of one that is only RECEIVED the fields without a default are known."""
+
+    tenant: str
+    pipeline_id: str
+    request_id: str
+    state: PipelineState | Received
+    terminal: bool
+    counts: dict[JobState, int]
+    created_at: str
+    url: str
+    name: str = ""
+    version: int = 0
+    reason: Reason | None = None
+    trigger: Trigger | None = None
+    git: dict[str, Any] | None = None
+    errors: list[Fault] | None = None
+    rerun_of: str | None = None
+    changed_at: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+
+
+class PipelinePage(msgspec.Struct):
+    """Pipelines, the newest first. `next_cursor` is null on the last page."""
+
+    pipelines: list[PipelineView]
+    next_cursor: str | None
+
+
+class JobView(msgspec.Struct, rename={"condition": "if"}):
+    """A job. Times and `exit_code` are those of its last attempt, `worker` is the session that had it."""
+
+    tenant: str
+    pipeline_id: str
+    job_id: str
+    name: str
+    stage: str | None
+    state: JobState
+    terminal: bool
+    version: int
+    reason: Reason | None
+    attempt: int
+    tries: int
+    exit_code: int | None
+    duration_ms: int | None
+    pool: str
+    lane: Lane
+    labels: list[str]
+    executor: str
+    worker: str | None
+    continue_on_error: bool
+    condition: str
+    started_at: str | None
+    finished_at: str | None
+    changed_at: str
+    needs: list[str]
+    url: str
+
+
+class GraphJobView(JobView):
+    """A job among those of its pipeline; `level` is the length of the longest path to it."""
+
+    level: int
+
+
+class JobPage(msgspec.Struct):
+    """All jobs of a pipeline, by level and name."""
+
+    jobs: list[GraphJobView]
+
+
+class AttemptView(msgspec.Struct):
+    """One claim of a job by a runner. The living one has no `ended_at`."""
+
+    attempt: int
+    state: JobState
+    reason: Reason | None
+    exit_code: int | None
+    duration_ms: int | None
+    last_seq: int | None
+    worker: str
+    worker_name: str | None
+    assigned_at: str
+    started_at: str | None
+    ended_at: str | None
+
+
+class JobDetail(JobView):
+    """A job with its whole past."""
+
+    created_at: str
+    queued_at: str | None
+    attempts: list[AttemptView]
+
+
+class AttemptPage(msgspec.Struct):
+    """All attempts of a job, the first one first."""
+
+    attempts: list[AttemptView]
+
+
+class CancelRequest(msgspec.Struct, omit_defaults=True):
+    """Why, in words."""
+
+    reason: str = ""
+
+
+class CancelReceipt(msgspec.Struct, omit_defaults=True):
+    """The cancel is kept and will be applied."""
+
+    pipeline_id: str
+    url: str
+    job_id: str | None = None
+
+
+class DefinitionReceipt(msgspec.Struct):
+    """The definition is stored; `definition_ref: {sha256}` of a request names it."""
+
+    sha256: str
+
+
+class PlannedJobView(msgspec.Struct):
+    """A job as it would be run."""
+
+    name: str
+    stage: str | None
+    pool: str
+    labels: list[str]
+    lane: Lane
+    executor: str
+    needs: list[str]
+    level: int
+
+
+class PlanView(msgspec.Struct):
+    """What a definition expands to: jobs by level and name."""
+
+    name: str
+    jobs: list[PlannedJobView]
+    edges: int
+    levels: int
+
+
+class WorkerView(msgspec.Struct):
+    """A session of a process: one start of it."""
+
+    session_id: str
+    kind: str
+    name: str
+    pool: str | None
+    state: Literal["IDLE", "BUSY", "DRAINING", "OFFLINE"]
+    slots: int
+    attempts: int
+    capacity: dict[str, Any] | None
+    labels: list[str]
+    registered_at: str
+    seen_at: str
+
+
+class WorkerPage(msgspec.Struct):
+    """Sessions, the newest first."""
+
+    workers: list[WorkerView]
+
+
+class LogEnd(msgspec.Struct, omit_defaults=True):
+    """The last record of a log: no line follows `last_seq`."""
+
+    end: Literal[True]
+    last_seq: int
+    state: JobState
+    incomplete: bool = False
+    missing: int = 0

@@ -1,0 +1,164 @@
+"""What the status topics say of the pipelines that somebody waits for here: one feed shared by all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+
+from penstock.core.errors import RetryLater
+from penstock.events import topics
+from penstock.kafka.feeds import Feeds
+from penstock.kafka.ports import Source
+from penstock.kafka.records import Record
+from penstock.runtime.log import logger
+
+TOPICS: Final = (topics.PIPELINES_STATUS.name, topics.JOBS_STATUS.name)
+RECONNECT_SECONDS: Final = 1.0
+KEPT: Final = 5_000
+"""Records that wait for a follower that is slower than they come; beyond, it must look into Postgres."""
+
+log = logger(__name__)
+
+
+class News(msgspec.Struct, frozen=True):
+    """What a follower needs of a status record, and the record as it came (`raw`)."""
+
+    tenant: str
+    pipeline_id: str
+    version: int
+    state: str
+    terminal: bool
+    at: str
+    job_id: str = ""
+    request_id: str = ""
+    reason: str | None = None
+    errors: list[dict[str, object]] | None = None
+    raw: bytes = b""
+
+
+_decoder: Final = msgspec.json.Decoder(News)
+
+
+class Follower:
+    """The news of one pipeline, for one reader."""
+
+    def __init__(self) -> None:
+        self.missed = False
+        """Some were dropped: look into Postgres, then reset it."""
+        self._news: deque[News] = deque()
+        self._came = asyncio.Event()
+
+    async def next(self, seconds: float) -> News | None:
+        """The next record; None when none came in time."""
+        if not self._news:
+            self._came.clear()
+            try:
+                await asyncio.wait_for(self._came.wait(), seconds)
+            except TimeoutError:
+                return None
+        return self._news.popleft()
+
+    def put(self, news: News) -> None:
+        """Hand over a record."""
+        if len(self._news) >= KEPT:
+            self.missed = True
+            return
+        self._news.append(news)
+        self._came.set()
+
+
+class Watch:
+    """Reads both status topics from their end for as long as `run` runs.
+
+    Kafka's records are hints here, too: a follower that must not miss anything looks into Postgres now and
+    then. So a feed that broke is simply connected again, at the end.
+    """
+
+    def __init__(self, connect: Callable[[], Source]) -> None:
+        self._connect = connect
+        self._followers: dict[bytes, set[Follower]] = {}
+        self.connected = asyncio.Event()
+        """Set while records come in."""
+
+    @contextmanager
+    def follow(self, pipeline_id: str) -> Iterator[Follower]:
+        """Records of this pipeline that are published from now on."""
+        key = pipeline_id.encode()
+        follower = Follower()
+        self._followers.setdefault(key, set()).add(follower)
+        try:
+            yield follower
+        finally:
+            left = self._followers[key]
+            left.discard(follower)
+            if not left:
+                del self._followers[key]
+
+    async def run(self) -> None:
+        """Read until cancelled. Raises `StopProcess` when a topic is missing."""
+        while True:
+            try:
+                await self._read(await asyncio.to_thread(self._connect))
+            except RetryLater as error:
+                log.warning("status topics not followed", error=str(error))
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _read(self, source: Source) -> None:
+        """Read this source until its feed ends."""
+        ended = asyncio.Event()
+        receiver = _Receiver(self, asyncio.get_running_loop(), ended)
+        feeds = Feeds({"status": source}, receiver=receiver)
+        receiver.feeds = feeds
+        feeds.start()
+        self.connected.set()
+        try:
+            await ended.wait()
+        finally:
+            self.connected.clear()
+            await asyncio.to_thread(feeds.close)
+
+    def wanted(self, key: bytes | None) -> bool:
+        """Whether anybody follows the pipeline of this key. Any thread may ask."""
+        return key in self._followers
+
+    def hand_out(self, records: list[Record]) -> None:
+        """Give records to their followers."""
+        for record in records:
+            followers = self._followers.get(record.key or b"")
+            if followers is None or record.value is None:
+                continue
+            try:
+                news = _decoder.decode(record.value)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                log.warning("status record not understood", place=record.place, error=str(error))
+                continue
+            news = msgspec.structs.replace(news, raw=record.value)
+            for follower in followers:
+                follower.put(news)
+
+
+class _Receiver:
+    """Takes the feed's batches in its thread; only what somebody follows wakes the loop."""
+
+    def __init__(self, watch: Watch, loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+        self._watch = watch
+        self._loop = loop
+        self._ended = ended
+        self.feeds: Feeds
+
+    def deliver(self, name: str, records: list[Record]) -> None:
+        """See `Receiver.deliver`."""
+        wanted = [record for record in records if self._watch.wanted(record.key)]
+        if wanted:
+            self._loop.call_soon_threadsafe(self._watch.hand_out, wanted)
+        self.feeds.taken(name)
+
+    def failed(self, name: str, error: BaseException) -> None:
+        """See `Receiver.failed`."""
+        log.warning("feed ended", feed=name, error=str(error))
+        self._loop.call_soon_threadsafe(self._ended.set)
