@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from penstock.core.errors import DeadLetter, RetryLater, StopProcess
+from penstock.events.topics import JOBS_REPORTS, JOBS_STATUS, dlq_of
+from penstock.kafka.batches import Dead, Outcome
+from penstock.kafka.dlq import origin
+from penstock.kafka.loop import run_loop
+from penstock.kafka.memory import MemoryBus, MemoryGroupSource
+from penstock.kafka.records import Outgoing, Record
+from penstock.runtime.run import Process
+from penstock.testing.clock import ManualClock
+
+TOPIC = JOBS_REPORTS.name
+OUT = "out"
+
+
+class Rig:
+    """A loop on an in-memory bus with a clock that stands; it ends when `until` holds at a tick."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.bus = MemoryBus(2, self.clock)
+        self.process = Process("test", clock=self.clock)
+        self.sender: Any = self.bus.sender()
+        self.source = self.bus.group([TOPIC, JOBS_STATUS.name], "g")
+        self.steps: list[list[bytes | None]] = []
+
+    def write(self, *values: bytes, topic: str = TOPIC) -> None:
+        self.bus.sender().send([Outgoing(topic, "one", value, []) for value in values])
+
+    def run(
+        self,
+        step: Callable[[list[Record]], Outcome],
+        until: Callable[[], bool] | None = None,
+        tick: Callable[[], Outcome | None] | None = None,
+    ) -> None:
+        ticks = 0
+
+        def at_tick(_now: float) -> Outcome | None:
+            nonlocal ticks
+            ticks += 1
+            if until() if until is not None else ticks > 3:
+                self.process.stop()
+            return tick() if tick is not None else None
+
+        def at_step(batch: list[Record], now: float) -> Outcome:
+            assert now == self.clock.now()
+            self.steps.append([record.value for record in batch])
+            return step(batch)
+
+        run_loop(self.process, self.source, at_step, self.sender, tick=at_tick, tick_seconds=0.0)
+
+    def unread(self) -> list[bytes | None]:
+        """What the group would read again."""
+        again: MemoryGroupSource = self.bus.group([TOPIC, JOBS_STATUS.name], "g")
+        return [record.value for record in again.poll(0)]
+
+    def out(self, topic: str = OUT) -> list[bytes | None]:
+        return [record.value for record in self.bus.records(topic)]
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def echo(batch: Sequence[Record]) -> Outcome:
+    return Outcome([Outgoing(OUT, "k", record.value, []) for record in batch])
+
+
+def test_poll_step_send_done_commit(rig: Rig) -> None:
+    done: list[int] = []
+
+    def step(batch: list[Record]) -> Outcome:
+        return Outcome(echo(batch).records, lambda: done.append(len(rig.out())))
+
+    rig.write(b"1", b"2", b"3")
+    rig.run(step)
+    assert rig.steps == [[b"1", b"2", b"3"]]
+    assert rig.out() == [b"1", b"2", b"3"]
+    assert done == [3]  # only after the acks
+    assert rig.unread() == []
+
+
+def test_ready_once_positioned(rig: Rig) -> None:
+    assert not rig.process.is_ready()
+    rig.run(echo)
+    assert rig.process.is_ready()
+
+
+def test_retry_later_brings_the_same_batch_again(rig: Rig) -> None:
+    def step(batch: list[Record]) -> Outcome:
+        if len(rig.steps) < 5:
+            raise RetryLater("Postgres is away", component="postgres")
+        return echo(batch)
+
+    rig.write(b"1", b"2")
+    began = rig.clock.monotonic()
+    rig.run(step)
+    assert rig.steps == [[b"1", b"2"]] * 5
+    assert rig.out() == [b"1", b"2"]
+    waited = rig.clock.monotonic() - began
+    assert 0.5 * (0.05 + 0.1 + 0.2 + 0.4) <= waited <= 0.05 + 0.1 + 0.2 + 0.4
+    text = rig.process.metrics.text().decode()
+    assert 'penstock_retries_total{component="postgres"} 4.0' in text
+
+
+def test_told_to_stop_during_an_outage_it_commits_nothing(rig: Rig) -> None:
+    def step(_batch: list[Record]) -> Outcome:
+        rig.process.stop()
+        raise RetryLater("Postgres is away")
+
+    rig.write(b"1")
+    rig.run(step)
+    assert rig.unread() == [b"1"]
+
+
+def test_partitions_lost_during_an_outage_drop_their_records(rig: Rig) -> None:
+    other = rig.bus.group([TOPIC, JOBS_STATUS.name], "g")
+    rig.source.poll(0)
+    rig.bus.groups["g"].leave(other._member)
+
+    def step(_batch: list[Record]) -> Outcome:
+        if len(rig.steps) == 1:
+            rig.bus.groups["g"].join(other._member, rig.bus.partitions_of([TOPIC, JOBS_STATUS.name]))
+            rig.bus.groups["g"].shares[rig.source._member] = set()
+        raise RetryLater("Postgres is away")
+
+    rig.write(b"1")
+    rig.run(step)
+    assert rig.steps == [[b"1"]]
+    assert rig.bus.groups["g"].committed == {}
+
+
+class Failing:
+    """A sender that cannot reach Kafka the first `times`."""
+
+    def __init__(self, rig: Rig, times: int) -> None:
+        self._sender = rig.bus.sender()
+        self._times = times
+
+    def send(self, records: Sequence[Outgoing]) -> None:
+        if self._times > 0 and records:
+            self._times -= 1
+            raise RetryLater("Kafka is away", component="kafka")
+        self._sender.send(records)
+
+
+def test_events_in_the_outbox_are_left_to_the_relay(rig: Rig) -> None:
+    done: list[str] = []
+    rig.sender = Failing(rig, 1)
+    rig.write(b"1")
+    rig.run(lambda batch: Outcome(echo(batch).records, lambda: done.append("done")))
+    assert (rig.steps, rig.out(), done) == ([[b"1"]], [], [])
+    assert rig.unread() == []
+
+
+def test_events_without_an_outbox_are_sent_until_acked(rig: Rig) -> None:
+    rig.sender = Failing(rig, 3)
+    rig.write(b"1")
+    rig.run(echo)
+    assert rig.steps == [[b"1"]]  # the transaction is not repeated
+    assert rig.out() == [b"1"]
+    assert rig.unread() == []
+
+
+def test_a_record_that_fails_alone_is_parked_and_the_rest_goes_on(rig: Rig) -> None:
+    def step(batch: list[Record]) -> Outcome:
+        for record in batch:
+            int(record.value or b"")
+        return echo(batch)
+
+    rig.write(b"1", b"2", b"three", b"4", b"5")
+    rig.run(step)
+    assert rig.out() == [b"1", b"2", b"4", b"5"]
+    (letter,) = rig.bus.records(dlq_of(TOPIC))
+    assert (letter.key, letter.value) == (b"one", b"three")
+    found = origin(letter)
+    assert (found.error, found.topic, found.offset) == ("ValueError", TOPIC, 2)
+    assert "invalid literal" in found.reason
+    assert rig.unread() == []
+    text = rig.process.metrics.text().decode()
+    assert f'penstock_dead_letters_total{{topic="{TOPIC}"}} 1.0' in text
+
+
+def test_a_dead_letter_raised_keeps_its_sentence(rig: Rig) -> None:
+    def step(_batch: list[Record]) -> Outcome:
+        raise DeadLetter("no tenant")
+
+    rig.write(b"x")
+    rig.run(step)
+    assert origin(rig.bus.records(dlq_of(TOPIC))[0])[:2] == ("no tenant", "DeadLetter")
+
+
+def test_records_that_the_step_calls_dead_are_parked_before_the_commit(rig: Rig) -> None:
+    rig.sender = Failing(rig, 2)
+    rig.write(b"x")
+    rig.run(lambda batch: Outcome(dead=[Dead(batch[0], "bad", "DecodeError")]))
+    assert rig.out(dlq_of(TOPIC)) == [b"x"]
+    assert rig.unread() == []
+
+
+def test_topics_without_dead_letters_only_go_on(rig: Rig) -> None:
+    def step(_batch: list[Record]) -> Outcome:
+        raise ValueError("ours")
+
+    rig.write(b"x", topic=JOBS_STATUS.name)
+    rig.run(step)
+    assert rig.bus.records(dlq_of(JOBS_STATUS.name)) == []
+    assert rig.unread() == []
+
+
+def test_stop_process_ends_the_loop_uncommitted(rig: Rig) -> None:
+    def step(_batch: list[Record]) -> Outcome:
+        raise StopProcess("migrate first")
+
+    rig.write(b"x")
+    with pytest.raises(StopProcess):
+        rig.run(step)
+    assert rig.unread() == [b"x"]
+
+
+def test_ticks_come_when_idle_and_their_outcome_is_sent(rig: Rig) -> None:
+    done: list[str] = []
+    rig.run(
+        echo,
+        until=lambda: len(done) == 2,
+        tick=lambda: Outcome([Outgoing(OUT, "k", b"swept", [])], lambda: done.append("done")),
+    )
+    assert set(rig.out()) == {b"swept"}
+
+
+@pytest.mark.parametrize("error", [RetryLater("Postgres is away"), ValueError("a bug")])
+def test_a_tick_that_fails_stops_nothing(rig: Rig, error: Exception) -> None:
+    def tick() -> Outcome | None:
+        raise error
+
+    rig.write(b"1")
+    rig.run(echo, until=lambda: rig.out() == [b"1"], tick=tick)
+
+
+def test_batch_metrics(rig: Rig) -> None:
+    rig.write(b"1", b"2")
+    rig.run(echo)
+    text = rig.process.metrics.text().decode()
+    assert 'penstock_batch_size_sum{service="test"} 2.0' in text
+    assert 'penstock_step_seconds_count{service="test"} 1.0' in text
+    assert f'penstock_consumer_lag{{topic="{TOPIC}"}} 0.0' in text
