@@ -102,7 +102,7 @@ def _fetch_one(jar: Jar, folder: Path, url: str, advance: Advance) -> None:
         _accept(jar, part, folder)
         return
     raise RetryLater(
-        f"{jar.filename}: {url} cannot be reached ({failure}). What has arrived is kept: try again, set "
+        f"{jar.filename}: {url} does not give it ({_short(failure)}). What has arrived is kept: try again, set "
         "PENSTOCK_MAVEN_URL to a mirror, or bring the jars with `penstock fetch --from FOLDER`",
         component="maven",
     )
@@ -141,6 +141,12 @@ def _accept(jar: Jar, part: Path, folder: Path) -> None:
             "check PENSTOCK_MAVEN_URL and whatever stands between this machine and the repository"
         )
     part.replace(folder / jar.filename)
+
+
+def _short(failure: OSError | None) -> str:
+    # The HTTP library's sentences nest three deep and repeat the URL; its class names say as much.
+    foreign = type(failure).__module__.startswith("requests")
+    return type(failure).__name__ if foreign else str(failure)
 
 
 def _public_repository() -> str:
