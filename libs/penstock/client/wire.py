@@ -1,0 +1,225 @@
+"""One HTTP exchange with the gateway, and what its failures mean to a caller."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+import orjson
+
+from penstock.core.errors import Problem, RejectInput, RetryLater, StopProcess
+
+READ_BYTES: Final = 64 * 1024
+KEEPALIVE: Final = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""A quiet stream whose other end has vanished is noticed within these seconds."""
+PROBLEM_PREFIX: Final = "urn:penstock:problem:"
+
+Query = Sequence[tuple[str, str]]
+"""Query fields; one with an empty value is left out."""
+
+_LEAVE: Final = 4
+"""Exit code of a command whose token is no good: the configuration must change first."""
+
+
+class Refused(RejectInput):
+    """The gateway refuses this call and always will. `status` is HTTP's, `kind` the problem's short name."""
+
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        self.status = status
+        self.kind = str(body.get("type", "")).removeprefix(PROBLEM_PREFIX)
+        self.body = dict(body)
+        if status in (401, 403):
+            self.exit_code = _LEAVE
+        super().__init__(_problems(body) or [Problem(_detail(status, body))], reason=self.kind)
+
+
+class Busy(RetryLater):
+    """The gateway answers that it cannot do it now; `retry_after` seconds are its own wish."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message, component="gateway")
+        self.retry_after = retry_after
+
+
+class Body:
+    """An answer that is read as it comes."""
+
+    def __init__(self, wire: Wire, connection: http.client.HTTPConnection) -> None:
+        self._wire = wire
+        self._connection = connection
+        self._socket = connection.sock  # the connection forgets it when the answer is its last
+        self._response = connection.getresponse()
+        self.status = self._response.status
+        self.headers = self._response.headers
+
+    def read(self) -> bytes:
+        """All of it. Raises `RetryLater` when the connection breaks."""
+        try:
+            return self._response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._wire.away(error) from error
+
+    def wait_for_lines(self, quiet_seconds: float | None) -> None:
+        """From now on take silences up to so long (None: any) for what they are; a dead peer is noticed."""
+        assert self._socket is not None
+        self._socket.settimeout(quiet_seconds)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE.items():
+            if hasattr(socket, name):  # not all of them everywhere
+                self._socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    def batches(self) -> Iterator[list[bytes]]:
+        """Its lines without their ends, those that came together at once; a line that was cut is left out.
+
+        Raises:
+            RetryLater: the connection broke.
+        """
+        rest = b""
+        try:
+            while data := self._response.read1(READ_BYTES):
+                *lines, rest = (rest + data).split(b"\n")
+                if lines:
+                    yield lines
+        except (OSError, http.client.HTTPException) as error:
+            raise self._wire.away(error) from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._response.close()
+        self._connection.close()
+
+
+class Wire:
+    """How to reach one gateway with one token."""
+
+    def __init__(self, url: str, token: str, timeout_seconds: float) -> None:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+            hint = "such as http://127.0.0.1:8470"
+            raise RejectInput(Problem(f"{url!r} is not the URL of a gateway", hint=hint))
+        self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        self._host, self._port = parts.hostname, port
+        self._secure = parts.scheme == "https"
+        self._path = parts.path.rstrip("/")
+        self._token = token
+        self._timeout = timeout_seconds
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query = (),
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The JSON that the gateway answers.
+
+        Raises:
+            Refused: with a 4xx.
+            RetryLater: it does not answer, or with 429 or a 5xx (`Busy`).
+            StopProcess: what answers is not a gateway.
+        """
+        more = {"Content-Type": "application/json"} if body is not None else {}
+        data = None if body is None else orjson.dumps(body)
+        with contextlib.closing(self._open(method, path, query, data, {**more, **(headers or {})})) as answer:
+            return self._decode(answer.read())
+
+    def stream(
+        self,
+        path: str,
+        *,
+        query: Query = (),
+        headers: Mapping[str, str] | None = None,
+        quiet_seconds: float | None,
+    ) -> Body:
+        """An answer read as it comes. A silence longer than `quiet_seconds` is a broken connection.
+
+        Raises:
+            Refused, RetryLater, StopProcess: as `call`.
+        """
+        body = self._open("GET", path, query, None, headers or {})
+        body.wait_for_lines(quiet_seconds)
+        return body
+
+    def away(self, error: Exception) -> RetryLater:
+        """The gateway does not answer, or stopped in the middle."""
+        why = str(error) or type(error).__name__
+        if isinstance(error, ConnectionRefusedError):
+            why = "connection refused"
+        elif isinstance(error, TimeoutError):
+            why = "no answer in time"
+        return RetryLater(f"the gateway at {self.url} does not answer ({why})", component="gateway")
+
+    def _open(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        data: bytes | None,
+        headers: Mapping[str, str],
+    ) -> Body:
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=self._timeout)
+        given = urlencode([(name, value) for name, value in query if value])
+        target = self._path + path + (f"?{given}" if given else "")
+        try:
+            connection.request(method, target, data, {"Authorization": f"Bearer {self._token}", **headers})
+            body = Body(self, connection)
+        except BaseException as error:  # also Ctrl-C must not leave the connection open
+            connection.close()
+            if isinstance(error, OSError | http.client.HTTPException):
+                raise self.away(error) from error
+            raise
+        if 200 <= body.status < 300:
+            return body
+        with contextlib.closing(body):
+            raise self._failure(body)
+
+    def _failure(self, answer: Body) -> Exception:
+        try:
+            found = orjson.loads(answer.read())
+        except (RetryLater, orjson.JSONDecodeError):
+            found = None
+        body: dict[str, Any] = found if isinstance(found, dict) else {}
+        if answer.status >= 500 or answer.status == 429:
+            wish = answer.headers.get("Retry-After", "")
+            return Busy(
+                f"the gateway at {self.url}: {_detail(answer.status, body)}",
+                float(wish) if wish.isdigit() else 0.0,
+            )
+        if answer.status >= 400 and body:
+            return Refused(answer.status, body)
+        return self._foreign(f"HTTP status {answer.status}")
+
+    def _decode(self, text: bytes) -> Any:
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            raise self._foreign("its answer is not JSON") from None
+
+    def _foreign(self, why: str) -> StopProcess:
+        return StopProcess(f"what answers at {self.url} is not a Penstock gateway ({why}): check the URL")
+
+
+def _detail(status: int, body: Mapping[str, Any]) -> str:
+    words = body.get("detail") or body.get("title") or http.client.responses.get(status, "")
+    return f"{words} (HTTP {status})"
+
+
+def _problems(body: Mapping[str, Any]) -> list[Problem]:
+    try:
+        return msgspec.convert(body.get("errors") or [], list[Problem])
+    except msgspec.ValidationError:
+        return []
