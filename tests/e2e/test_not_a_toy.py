@@ -93,7 +93,8 @@ def test_two_replicas_each_killed_once_under_load(start_stack: Any, wait_until: 
         # Ten times its lease's TTL, on a runner that was killed or not.
         assert stack.db.one("SELECT duration_ms >= 15000 FROM jobs WHERE name = 'long'")
         starts = stack.db.rows(
-            "SELECT job_id, attempt FROM job_transitions WHERE state = 'RUNNING' GROUP BY 1, 2 HAVING count(*) > 1"
+            "SELECT job_id, attempt FROM job_transitions WHERE state = 'RUNNING'"
+            " GROUP BY 1, 2 HAVING count(*) > 1"
         )
         assert starts == []
 

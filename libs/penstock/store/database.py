@@ -7,11 +7,12 @@ from typing import Any, LiteralString
 
 import orjson
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 from psycopg.types.json import set_json_loads
 
-from penstock.core.errors import DeadLetter, RetryLater
+from penstock.core.errors import DeadLetter, RetryLater, StopProcess
 
+Statement = LiteralString | sql.Composed
 Params = Sequence[Any] | Mapping[str, Any]
 
 CONFLICT_RETRIES = 5
@@ -27,7 +28,8 @@ class Database:
 
     Every call is its own transaction. It raises `RetryLater` when the server is away (nothing is known of
     the outcome: all functions are idempotent by token, version or request key), and `PoisonRow` when a value
-    was refused, so that the caller can bisect its batch (protocol §10).
+    was refused, so that the caller can bisect its batch (protocol §10). `StopProcess`: the schema or the
+    role's rights are not what this program needs.
     """
 
     def __init__(self, dsn: str, application: str) -> None:
@@ -35,12 +37,12 @@ class Database:
         self._application = application
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
-    def one(self, statement: LiteralString, params: Params = ()) -> Any:
+    def one(self, statement: Statement, params: Params = ()) -> Any:
         """The first column of the only row."""
         rows = self.rows(statement, params)
         return rows[0][0] if rows else None
 
-    def rows(self, statement: LiteralString, params: Params = ()) -> list[tuple[Any, ...]]:
+    def rows(self, statement: Statement, params: Params = ()) -> list[tuple[Any, ...]]:
         """All rows. Raises RetryLater or PoisonRow."""
         for _ in range(CONFLICT_RETRIES):
             try:
@@ -55,7 +57,7 @@ class Database:
             self._connection.close()
             self._connection = None
 
-    def _run(self, statement: LiteralString, params: Params) -> list[tuple[Any, ...]]:
+    def _run(self, statement: Statement, params: Params) -> list[tuple[Any, ...]]:
         try:
             connection = self._connect()
             cursor = connection.execute(statement, params)
@@ -67,6 +69,9 @@ class Database:
                 # No partition for the id: an outage of ours, never the row's fault (protocol §10).
                 raise RetryLater(f"postgres: {error}", component="postgres") from error
             raise PoisonRow(f"postgres refused a value: {error}".strip()) from error
+        except psycopg.ProgrammingError as error:
+            hint = "is the schema up to date (`penstock migrate`), and is this the right role?"
+            raise StopProcess(f"postgres: {error}".strip() + f": {hint}") from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             self.close()
             raise RetryLater(f"postgres: {error}".strip(), component="postgres") from error

@@ -1,4 +1,4 @@
-"""Migrations: numbered SQL files once each, and function files whenever their text is new.
+"""Migrations: numbered SQL files once each, function and role files whenever their text is new.
 
 Files are plain SQL in the wheel. A migration runs in a transaction unless its first line is
 `-- no-transaction`. A migration that was applied may never change: its checksum is kept. Function files are
@@ -113,7 +113,7 @@ def _lock(connection: psycopg.Connection[Any]) -> None:
 
 def _files() -> Iterator[tuple[str, str, bool]]:
     """(name, text, may run again when its text is new), in the order in which they run."""
-    for folder, repeatable in (("migrations", False), ("functions", True)):
+    for folder, repeatable in (("migrations", False), ("functions", True), ("roles", True)):
         files = resources.files("penstock.store") / folder
         texts = {file.name: file.read_text("utf-8") for file in files.iterdir() if file.name.endswith(".sql")}
         for name in _ordered(texts):

@@ -172,6 +172,21 @@ def attempts(db: Database, tenant: str, job_id: str) -> list[dict[str, Any]] | N
     return _attempts(db, job_id)
 
 
+def log_job(db: Database, tenant: str, job_id: str) -> dict[str, Any] | None:
+    """What a reader of its log must know of a job; `attempt` is that of the last one, 0 before the first.
+
+    {tenant, pipeline_id, job_id, attempt, state, terminal}
+    """
+    found: dict[str, Any] | None = db.one(
+        "SELECT json_build_object('tenant', j.tenant, 'pipeline_id', j.pipeline_id, 'job_id', j.id,"
+        " 'attempt', j.attempt, 'state', j.state,"
+        " 'terminal', j.state IN ('SUCCESS', 'FAILED', 'CANCELLED', 'SKIPPED'))"
+        " FROM jobs AS j WHERE j.id = %s::uuid AND j.tenant = %s",
+        (job_id, tenant),
+    )
+    return found
+
+
 def history(db: Database, tenant: str, pipeline_id: str) -> History:
     """All status records of a pipeline and its jobs, oldest first; the pipeline's are read first."""
     owner = {"id": pipeline_id, "tenant": tenant}

@@ -6,7 +6,7 @@
 -- Returns {outbox_id, events, accepted: [pipeline id], cancelled: [pipeline id with a waiting cancel]}.
 -- A pipeline that is not in accepted lost to another body or to an earlier delivery: look it up.
 CREATE OR REPLACE FUNCTION accept_v1(pipelines json, new_jobs json, new_edges json, actor text) RETURNS json
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at        timestamptz := clock_v1();
     won       uuid[];

@@ -2,7 +2,7 @@
 -- else that is not terminal becomes CANCELLED at once. Waiting cancels of it count as applied.
 -- Returns {outbox_id, events, outcome}: outcome is absent, terminal or cancelled; events hold stops.
 CREATE OR REPLACE FUNCTION cancel_v1(of_tenant text, of_pipeline uuid, of_job uuid, actor text) RETURNS json
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at        timestamptz := clock_v1();
     changed   jobs[];

@@ -3,7 +3,7 @@
 -- Ready rows of all of them go: a job that is no longer QUEUED has no place in the queue.
 -- Returns {outbox_id, events, claimed: [job id]}.
 CREATE OR REPLACE FUNCTION claim_v1(claims json, lease_seconds double precision, actor text) RETURNS json
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at      timestamptz := clock_v1();
     claimed jobs[];

@@ -2,7 +2,7 @@
 -- A UUIDv7 begins with 48 bits of Unix milliseconds, so a week is a range of ids (facts §6).
 -- Returns the names of the partitions it made.
 CREATE OR REPLACE FUNCTION ensure_partitions_v1(weeks_ahead int) RETURNS text[]
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     week   timestamptz;
     parent text;

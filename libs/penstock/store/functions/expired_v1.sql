@@ -1,6 +1,6 @@
 -- Leases that are over by the database clock: [{job_id, token, session_id}], at most max_rows, oldest first.
 CREATE OR REPLACE FUNCTION expired_v1(max_rows int) RETURNS json
-LANGUAGE sql AS $$
+LANGUAGE sql SECURITY DEFINER AS $$
     SELECT coalesce(json_agg(e), '[]') FROM (
         SELECT l.job_id, l.token, l.session_id FROM leases AS l WHERE l.expires_at < clock_v1()
         ORDER BY l.expires_at LIMIT max_rows) AS e

@@ -6,7 +6,7 @@
 -- Returns {outbox_id, events, accepted: [job id]}; events hold undecided children.
 CREATE OR REPLACE FUNCTION finish_v1(reports json, retry_base double precision,
     retry_cap double precision, max_infra int, actor text) RETURNS json
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at      timestamptz := clock_v1();
     changed jobs[];

@@ -7,7 +7,7 @@
 -- next_offset}].
 -- Returns [[job_id, attempt]] of those that won, sorted.
 CREATE OR REPLACE FUNCTION index_chunks_v1(items json) RETURNS json
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at      timestamptz := clock_v1();
     indexed json;

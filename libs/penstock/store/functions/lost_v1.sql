@@ -3,7 +3,7 @@
 -- older_than seconds keeps it from racing with the transaction that is just doing the same.
 -- Returns {undecided: [{job_id, pipeline_id}], ready: [ready row]}.
 CREATE OR REPLACE FUNCTION lost_v1(older_than double precision) RETURNS json
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     before  timestamptz := clock_v1() - make_interval(secs => older_than);
     stuck   jobs[];

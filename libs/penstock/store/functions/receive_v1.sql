@@ -4,7 +4,7 @@
 -- or an id that is in use).
 CREATE OR REPLACE FUNCTION receive_v1(of_tenant text, of_key text, of_hash text, of_pipeline uuid, of_body text,
     publish_seconds double precision) RETURNS json
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at  timestamptz := clock_v1();
     old requests;

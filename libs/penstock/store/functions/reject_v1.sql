@@ -3,7 +3,7 @@
 -- the key (or the id) means another pipeline, and id is one made for this refusal.
 -- Returns {outbox_id, events, rejected: [{tenant, key, pipeline_id}]}.
 CREATE OR REPLACE FUNCTION reject_v1(rejections json, actor text) RETURNS json
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at      timestamptz := clock_v1();
     won     uuid[];

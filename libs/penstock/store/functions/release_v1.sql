@@ -5,7 +5,7 @@
 -- CANCELLING: CANCELLED. Returns {outbox_id, events, accepted: [job id]}; events hold undecided children.
 CREATE OR REPLACE FUNCTION release_v1(items json, only_expired boolean, max_infra int, max_claims int,
     actor text) RETURNS json
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at      timestamptz := clock_v1();
     changed jobs[];

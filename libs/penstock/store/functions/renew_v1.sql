@@ -4,7 +4,7 @@
 -- Returns [{session_id, job_id, attempt, verdict, started}] sorted by session and job: ok, cancel or void;
 -- started false: the lease waits for start_v1.
 CREATE OR REPLACE FUNCTION renew_v1(heartbeats json, held json, ttl_seconds double precision) RETURNS json
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at timestamptz := clock_v1();
 BEGIN

@@ -2,7 +2,7 @@
 -- Returns {outcome, pipeline_id}: absent (as if another tenant's), terminal or received.
 CREATE OR REPLACE FUNCTION request_cancel_v1(of_id uuid, of_tenant text, of_pipeline uuid, of_job uuid,
     of_reason text, by_whom text) RETURNS json
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     target uuid := of_pipeline;
     state  text;

@@ -2,7 +2,7 @@
 -- decisions: [{job_id, becomes, reason}], becomes QUEUED or SKIPPED. A SKIPPED job settles its children.
 -- Returns {outbox_id, events}; events hold the next undecided level.
 CREATE OR REPLACE FUNCTION resolve_v1(decisions json, actor text) RETURNS json
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at      timestamptz := clock_v1();
     changed jobs[];

@@ -1,7 +1,7 @@
 -- RETRYING -> QUEUED for up to max_jobs jobs whose timer is due; several reapers at once are safe.
 -- Returns {outbox_id, events}.
 CREATE OR REPLACE FUNCTION retry_due_v1(max_jobs int, actor text) RETURNS json
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at     timestamptz := clock_v1();
     due    uuid[];

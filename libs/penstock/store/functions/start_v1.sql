@@ -2,7 +2,7 @@
 -- starts: [{job_id, token}]. Returns {outbox_id, events, current: [job id]}: current are all those whose
 -- token is the living one, also when they were RUNNING already (a repeated report).
 CREATE OR REPLACE FUNCTION start_v1(starts json, ttl_seconds double precision, actor text) RETURNS json
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at      timestamptz := clock_v1();
     started jobs[];

@@ -1,7 +1,7 @@
 -- Requests that intake has not applied yet and whose next publication is due, at most max_rows; the wait
 -- doubles from 2 to 60 s. Returns [{tenant, key, body}].
 CREATE OR REPLACE FUNCTION unapplied_v1(max_rows int) RETURNS json
-LANGUAGE sql AS $$
+LANGUAGE sql SECURITY DEFINER AS $$
     WITH due AS (
         SELECT r.tenant, r.key FROM requests AS r WHERE r.state = 'RECEIVED' AND r.publish_at <= clock_v1()
         ORDER BY r.publish_at LIMIT max_rows FOR UPDATE SKIP LOCKED

@@ -2,7 +2,7 @@
 -- [{job_id, pipeline_id, condition, cancelling, failed, cancelled, skipped}]. failed counts needs that FAILED
 -- (not continue-on-error) or were themselves skipped for a failure; skipped those whose condition was false.
 CREATE OR REPLACE FUNCTION undecided_v1(ids uuid[]) RETURNS json
-LANGUAGE sql AS $$
+LANGUAGE sql SECURITY DEFINER AS $$
     SELECT coalesce(json_agg(d ORDER BY d.job_id), '[]') FROM (
         SELECT j.id AS job_id, j.pipeline_id, s.condition, p.state = 'CANCELLING' AS cancelling,
             count(*) FILTER (WHERE (n.state = 'FAILED' AND NOT n.continue_on_error)

@@ -1,6 +1,6 @@
 -- Cancels that were accepted and not applied yet, of pipelines that exist: [{tenant, pipeline_id, job_id}].
 CREATE OR REPLACE FUNCTION waiting_cancels_v1(max_rows int) RETURNS json
-LANGUAGE sql AS $$
+LANGUAGE sql SECURITY DEFINER AS $$
     SELECT coalesce(json_agg(w), '[]') FROM (
         SELECT c.tenant, c.pipeline_id, c.job_id FROM cancels AS c
         WHERE c.applied_at IS NULL AND EXISTS (SELECT FROM pipelines AS p WHERE p.id = c.pipeline_id)

@@ -1,0 +1,64 @@
+-- One login role a service, with what it needs and no more: EXECUTE on its transitions, SELECT where it reads.
+-- Passwords are the operator's: ALTER ROLE penstock_intake PASSWORD '…' (the local stack sets random ones).
+-- The planner flags keep generic plans of the transitions on index lookups (facts: hash joins read whole
+-- partitions to update 50 rows). They hang on the role, so a pooler does not lose them; the gateway, which
+-- also reports, has none.
+DO $$
+DECLARE
+    role text;
+    flag text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['intake', 'advancer', 'dispatcher', 'reaper', 'canceller', 'logs', 'gateway'] LOOP
+        role := 'penstock_' || role;
+        BEGIN
+            IF to_regrole(role) IS NULL THEN
+                EXECUTE format('CREATE ROLE %I LOGIN', role);
+            END IF;
+            IF role <> 'penstock_gateway' AND NOT EXISTS (SELECT FROM pg_db_role_setting AS s
+                    WHERE s.setrole = to_regrole(role) AND s.setdatabase = 0) THEN
+                FOREACH flag IN ARRAY ARRAY['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan'] LOOP
+                    EXECUTE format('ALTER ROLE %I SET %I = off', role, flag);
+                END LOOP;
+                EXECUTE format('ALTER ROLE %I SET plan_cache_mode = force_generic_plan', role);
+            END IF;
+        EXCEPTION WHEN duplicate_object OR unique_violation OR internal_error THEN
+            NULL;  -- Another database of this cluster is being set up at this moment.
+        END;
+        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), role);
+    END LOOP;
+    EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('ALTER DATABASE %I SET timezone = ''UTC''', current_database());
+END
+$$;
+
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public TO penstock_intake, penstock_advancer, penstock_dispatcher, penstock_reaper,
+    penstock_canceller, penstock_logs, penstock_gateway;
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION clock_v1, acked_v1 TO penstock_intake, penstock_advancer, penstock_dispatcher,
+    penstock_reaper, penstock_canceller, penstock_logs, penstock_gateway;
+
+GRANT EXECUTE ON FUNCTION accept_v1, reject_v1, cancel_v1, pipeline_record_v1 TO penstock_intake;
+GRANT SELECT ON requests, request_conflicts, pipelines, cancels TO penstock_intake;
+GRANT SELECT, INSERT ON tenants TO penstock_intake;
+
+GRANT EXECUTE ON FUNCTION start_v1, finish_v1, release_v1, undecided_v1, resolve_v1 TO penstock_advancer;
+
+GRANT EXECUTE ON FUNCTION claim_v1 TO penstock_dispatcher;
+GRANT SELECT ON ready, leases TO penstock_dispatcher;
+
+GRANT EXECUTE ON FUNCTION renew_v1, start_v1, release_v1, expired_v1, retry_due_v1, relay_v1, lost_v1,
+    unapplied_v1, ensure_partitions_v1 TO penstock_reaper;
+GRANT SELECT ON outbox, ready TO penstock_reaper;
+GRANT SELECT, UPDATE, DELETE ON workers TO penstock_reaper;
+
+GRANT EXECUTE ON FUNCTION cancel_v1, waiting_cancels_v1 TO penstock_canceller;
+GRANT SELECT, INSERT ON cancels TO penstock_canceller;
+
+GRANT EXECUTE ON FUNCTION index_chunks_v1, log_heads_v1, log_states_v1, open_logs_v1, register_v1
+    TO penstock_logs;
+GRANT SELECT ON log_chunks, log_heads, attempts, jobs, workers TO penstock_logs;
+
+GRANT EXECUTE ON FUNCTION receive_v1, request_cancel_v1, pipeline_record_v1, log_states_v1 TO penstock_gateway;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO penstock_gateway;

@@ -1,0 +1,85 @@
+"""Each service connects as itself and may do its own work only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from penstock.core.errors import StopProcess
+from penstock.store import jobs, outbox, requests, tenants, workers
+from penstock.store.changes import Changes
+from penstock.store.database import Database
+from penstock.store.roles import SERVICES, service_dsn, set_passwords
+from penstock.testing.graphs import ACTOR, POLICY, World
+
+
+@pytest.fixture(scope="module")
+def connect(postgres_dsn: str) -> Iterator[Callable[[str], Database]]:
+    set_passwords(postgres_dsn, dict.fromkeys(SERVICES, "p@ss/word"))
+    made: list[Database] = []
+
+    def as_service(name: str) -> Database:
+        made.append(Database(service_dsn(postgres_dsn, name, "p@ss/word"), "test"))
+        return made[-1]
+
+    yield as_service
+    for database in made:
+        database.close()
+
+
+def test_a_job_goes_its_way_through_the_hands_of_the_services(connect: Callable[[str], Database]) -> None:
+    world = World(connect("intake"), [{}, {}], [(0, 1)])
+    world.db = connect("dispatcher")
+    assert world.claim(0) == [0]
+    assert [key[0] for key in jobs.ready_keys(world.db)].count(world.jobs[0]) == 0
+    jobs.leases_by_session(world.db)
+    world.db = connect("advancer")
+    world.start(0)
+    assert world.finish(0) == {world.jobs[0]}
+    jobs.undecided(world.db, world.jobs)
+    reaper = connect("reaper")
+    jobs.expired(reaper, 10)
+    jobs.release(reaper, Changes(), [], expired=True, policy=POLICY, actor=ACTOR)
+    jobs.retry_due(reaper, Changes(), limit=10, actor=ACTOR)
+    jobs.lost(reaper, Changes(), older_than=0)
+    jobs.queue_depth(reaper)
+    requests.unapplied(reaper, 10)
+    workers.mark_silent(reaper, ttl_seconds=10)
+    outbox.relay(reaper, older_than=0, limit=10)
+    outbox.oldest_age(reaper)
+    canceller = connect("canceller")
+    requests.waiting_cancels(canceller, 10)
+    assert jobs.cancel(
+        canceller, Changes(), tenant="default", pipeline_id=world.pipeline, job_id=None, actor=ACTOR
+    ) == "cancelled"  # fmt: skip
+    gateway = connect("gateway")
+    assert tenants.identify(gateway, "penstock_unknown") is None
+    assert workers.log_owner(gateway, 0, seen_within=10) is None
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_service_may_write_a_job_or_make_a_table(connect: Callable[[str], Database], service: str) -> None:
+    db = connect(service)
+    for statement in (
+        "UPDATE jobs SET state = 'SUCCESS'",
+        "DELETE FROM job_transitions",
+        "CREATE TABLE mine (a int)",
+        "CREATE TEMP TABLE mine (a int)",
+        "UPDATE tokens SET tenant = 'default'",
+    ):
+        with pytest.raises(StopProcess, match="permission denied"):
+            db.rows(statement)
+
+
+def test_a_service_may_not_do_another_s_work(connect: Callable[[str], Database]) -> None:
+    with pytest.raises(StopProcess, match="permission denied"):
+        jobs.claim(connect("logs"), Changes(), [], lease_seconds=1, actor=ACTOR)
+    with pytest.raises(StopProcess, match="permission denied"):
+        connect("dispatcher").rows("SELECT hash FROM tokens")
+
+
+def test_the_planner_flags_come_with_the_role(connect: Callable[[str], Database]) -> None:
+    assert connect("advancer").one("SHOW enable_hashjoin") == "off"
+    assert connect("gateway").one("SHOW enable_hashjoin") == "on"
+    assert connect("advancer").one("SHOW timezone") == "UTC"
