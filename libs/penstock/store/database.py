@@ -89,6 +89,11 @@ class Database:
         return self._connection
 
 
+def raw_connection(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """A logged-in connection whose socket a test takes over."""
+    return psycopg.connect(dsn, autocommit=True)
+
+
 def to_json(value: Any) -> str:
     """A JSON parameter: one text for a whole batch is the cheapest way in (facts §4.2)."""
     return orjson.dumps(value).decode()
