@@ -64,6 +64,12 @@ def ensure_partitions(db: Database) -> list[str]:
     return made
 
 
+def detach_partitions(db: Database, keep_weeks: int) -> list[str]:
+    """Detach partitions older than so many weeks; they stay as tables. Returns the names of those tables."""
+    gone: list[str] = db.one("SELECT detach_partitions_v1(%s)", (keep_weeks,))
+    return gone
+
+
 def _apply(connection: psycopg.Connection[Any], name: str, text: str, *, repeatable: bool) -> bool:
     checksum = _checksum(text)
     if text.startswith("-- no-transaction"):

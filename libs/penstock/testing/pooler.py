@@ -1,6 +1,6 @@
 """A transaction pooler that is as unkind as one may be: every transaction gets another server connection.
 
-Whatever leans on session state (prepared statements, SET, temporary tables, LISTEN, cursors) breaks behind it.
+Whatever leans on session state (prepared statements, SET, temporary tables, LISTEN, cursors) breaks here.
 Protocol: PostgreSQL 3.0 message flow; a transaction ends where ReadyForQuery says `I`.
 """
 

@@ -21,7 +21,7 @@ def body(process: Process, settings: ReaperSettings) -> None:
         db,
         settings,
         actor=process.instance,
-        owned=lambda: source.assignment(),
+        owned=lambda: source.assignment(),  # noqa: PLW0108 - it is made below
         clock=process.clock,
         metrics=process.metrics,
     )

@@ -14,12 +14,15 @@ from penstock.kafka.batches import Dead, Outcome
 from penstock.kafka.partitioner import partition_for
 from penstock.kafka.records import Outgoing, Partition, Record
 from penstock.runtime.clock import Clock, rfc3339
+from penstock.runtime.log import logger
 from penstock.runtime.metrics import Metrics
 from penstock.store import jobs, migrate, outbox, requests, workers
 from penstock.store.changes import Changes
 from penstock.store.database import Database
 from penstock_services.reaper import decide
 from penstock_services.reaper.settings import ReaperSettings
+
+log = logger(__name__)
 
 Ownership = Callable[[], set[Partition]]
 """The heartbeat partitions that this replica owns now."""
@@ -97,6 +100,8 @@ class Reaper:
         if now >= self._next_partitions:
             self._next_partitions = now + self._settings.partition_seconds
             migrate.ensure_partitions(self._db)
+            if gone := migrate.detach_partitions(self._db, self._settings.keep_weeks):
+                log.info("partitions detached", tables=gone)
         self._acks.flush(self._db)
         records = publish.records(changes, self._actor)
         records += publish.undecided_hints(changes.undecided, rfc3339(now), self._actor)

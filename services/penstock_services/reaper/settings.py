@@ -27,4 +27,11 @@ class ReaperSettings:
         2.0, doc="Age at which the relay publishes an outbox row that its own process did not."
     )
     scan_rows: int = setting(500, doc="Most leases, timers or outbox rows that one scan takes.")
-    partition_seconds: float = setting(3600.0, doc="How often partitions are made ahead.")
+    partition_seconds: float = setting(
+        3600.0, doc="How often partitions are made ahead, and old ones detached."
+    )
+    keep_weeks: int = setting(13, doc="Weekly partitions are detached once they are older than this.")
+
+    def __post_init__(self) -> None:
+        if self.keep_weeks < 1:
+            raise ValueError(f"PENSTOCK_KEEP_WEEKS={self.keep_weeks} must be at least 1")
