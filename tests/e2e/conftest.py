@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,16 @@ class Client:
         )
         assert found is not None
         return str(found)
+
+    def log(self, request_id: str, name: str) -> str:
+        """The log of a job's last attempt, as text."""
+        request = urllib.request.Request(
+            f"{self.stack.gateway.url}/v1/jobs/{self.job_id(request_id, name)}/logs?follow=true",
+            headers={"Authorization": f"Bearer {self.stack.token}", "Accept": "text/plain"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            data: bytes = answer.read()
+        return data.decode(errors="replace")
 
     def topic(self, name: str) -> list[dict[str, Any]]:
         """The value of every record of a topic, in the order of its partitions and offsets."""
