@@ -44,5 +44,5 @@ bench: .venv/ready ## Run benchmarks on a fresh stack (BENCH="B1 B2")
 	@echo "Setting up .venv (once)"
 	@$(PYTHON) -m venv .venv
 	@$(RUN) pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(RUN) uv sync --frozen --quiet
+	@$(RUN) uv sync --frozen --quiet --compile-bytecode
 	@touch .venv/ready

@@ -102,8 +102,8 @@ def _fetch_one(jar: Jar, folder: Path, url: str, advance: Advance) -> None:
         _accept(jar, part, folder)
         return
     raise RetryLater(
-        f"{jar.filename}: {url} does not give it ({_short(failure)}). What has arrived is kept: try again, set "
-        "PENSTOCK_MAVEN_URL to a mirror, or bring the jars with `penstock fetch --from FOLDER`",
+        f"{jar.filename}: {url} does not give it ({_short(failure)}). What has arrived is kept: try again, "
+        "set PENSTOCK_MAVEN_URL to a mirror, or bring the jars with `penstock fetch --from FOLDER`",
         component="maven",
     )
 
