@@ -8,9 +8,17 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException
 
 from penstock.core.errors import PenstockError, Problem, RejectInput, RetryLater, StopProcess
+from penstock.runtime.clock import Clock
+from penstock.runtime.log import logger
 from penstock.runtime.settings import KafkaSettings
 
 LIBRARY_LOG: Final = logging.getLogger("penstock.kafka.librdkafka")
+# What fails to connect is told by the error callback, once; the library says it many times a second.
+LIBRARY_LOG.addFilter(lambda line: not line.getMessage().startswith("FAIL "))
+QUIET_SECONDS: Final = 10.0
+"""The same error of a client is told again only after so long."""
+
+log = logger(__name__)
 
 _TOO_LARGE: Final = frozenset((KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE))
 _REFUSED: Final = frozenset(
@@ -42,6 +50,25 @@ def client_config(settings: KafkaSettings, name: str) -> dict[str, Any]:
         config["sasl.username"] = settings.kafka_sasl_username
         config["sasl.password"] = settings.kafka_sasl_password
     return config
+
+
+class Errors:
+    """The errors that a client tells outside of any call; `fatal` ones end it for good."""
+
+    def __init__(self, name: str, clock: Clock) -> None:
+        self._name = name
+        self._clock = clock
+        self._told: dict[int, float] = {}
+        self.fatal = False
+
+    def note(self, error: KafkaError) -> None:
+        """The client's error callback."""
+        if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001
+            self.fatal = True
+        now = self._clock.monotonic()
+        if now - self._told.get(error.code(), -QUIET_SECONDS) >= QUIET_SECONDS:
+            self._told[error.code()] = now
+            log.warning("kafka", client=self._name, error=error.str(), code=error.name(), fatal=self.fatal)
 
 
 def translate(error: KafkaError | KafkaException, doing: str) -> PenstockError:

@@ -53,7 +53,7 @@ class GroupSource:
         self, timeout: float, max_records: int = MAX_RECORDS, max_bytes: int = MAX_BYTES
     ) -> list[Record]:
         """See `Source.poll`."""
-        if self._reader.broken:
+        if self._reader.errors.fatal:
             self.rebuild()
         if self._first_poll is None:
             self._first_poll = self._clock.monotonic()

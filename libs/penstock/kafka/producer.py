@@ -11,7 +11,7 @@ from confluent_kafka import Producer as Client
 
 from penstock.core.errors import RetryLater, StopProcess
 from penstock.events.topics import MAX_RECORD_BYTES, TOPICS, WARMUP
-from penstock.kafka.client import client_config, translate
+from penstock.kafka.client import Errors, client_config, translate
 from penstock.kafka.ports import Done
 from penstock.kafka.records import Outgoing
 from penstock.runtime.clock import Clock, SystemClock
@@ -83,13 +83,12 @@ class Producer:
             "delivery.timeout.ms": delivery_timeout_ms,
             "message.max.bytes": MAX_RECORD_BYTES + FRAMING_BYTES,
             "queue.buffering.max.kbytes": 128 * 1024,
-            "error_cb": self._on_error,
         }
-        self._broken = threading.Event()
         self._closing = threading.Event()
         self._swap = threading.Lock()
+        self._name = name
         try:
-            self._client = Client(self._config)
+            self._client, self._errors = self._connect()
         except KafkaException as error:
             raise StopProcess(f"Kafka settings: {error.args[0].str()}") from error
         self._poller = threading.Thread(target=self._poll, name=f"{name}-acks", daemon=True)
@@ -116,7 +115,7 @@ class Producer:
         self._produce(records, Delivery(len(records), done), wait_for_room=True)
         # Every record is acknowledged or given up within the delivery timeout; beyond it the client is stuck.
         if not self._clock.sleep(self._timeout + 5, acked):
-            self._broken.set()
+            self._errors.fatal = True
             raise RetryLater("Kafka's client answers no more", component="kafka")
         if outcome[0] is not None:
             raise outcome[0]
@@ -146,23 +145,27 @@ class Producer:
         self.send([Outgoing(WARMUP.name, None, None, [])])
 
     def cluster_id(self) -> str:
-        """The id of the cluster as the client knows it; empty before it has met a broker."""
+        """The id of the cluster as the client knows it; empty before it has met a broker. Asks nobody."""
         try:
-            return self._client.cluster_id(1.0) or ""
+            return self._client.cluster_id(0) or ""
         except KafkaException:
             return ""
 
     def rebuild(self) -> None:
-        """Start over with a new client: its ids and sequence numbers mean nothing to another cluster.
+        """Start over with a new client: the old one's sequence numbers mean nothing to another cluster.
 
-        Records in flight fail with `RetryLater`.
+        Done before the next `send` by itself after a fatal error, or when another cluster id is seen. Records
+        in flight fail with `RetryLater`.
         """
         with self._swap:
-            old, self._client = self._client, Client(self._config)
-            self._broken.clear()
-        old.purge()
-        old.flush(1.0)
-        log.warning("producer rebuilt")
+            old = self._client
+            self._client, self._errors = self._connect()
+        log.warning("producer rebuilt", client=self._name)
+        try:
+            old.purge()
+            old.flush(1.0)
+        except KafkaException as error:
+            log.warning("the old producer did not end well", client=self._name, error=str(error))
 
     def close(self, seconds: float = 5.0) -> None:
         """Wait for what is in flight, at most so long, and stop the poll thread."""
@@ -171,7 +174,7 @@ class Producer:
         self._poller.join()
 
     def _produce(self, records: Sequence[Outgoing], delivery: Delivery, *, wait_for_room: bool) -> None:
-        if self._broken.is_set():
+        if self._errors.fatal:
             self.rebuild()
         produce: Callable[..., None] = self._client.produce
         on_delivery = delivery.delivered
@@ -197,11 +200,20 @@ class Producer:
                 if self._clock.monotonic() >= deadline:
                     raise translate(error, "no Kafka broker answers") from error
 
-    def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
-            self._broken.set()
-        log.warning("kafka producer", error=error.str(), code=error.name(), fatal=error.fatal())
+    def _connect(self) -> tuple[Client, Errors]:
+        errors = Errors(self._name, self._clock)
+        return Client({**self._config, "error_cb": errors.note}), errors
 
     def _poll(self) -> None:
+        known = ""
         while not self._closing.is_set():
-            self._client.poll(POLL_SECONDS)
+            client, errors = self._client, self._errors
+            try:
+                client.poll(POLL_SECONDS)
+            except KafkaException as error:
+                errors.note(error.args[0])
+            found = self.cluster_id() or known
+            if known and found != known:
+                log.warning("another cluster", client=self._name, known=known, found=found)
+                errors.fatal = True
+            known = found

@@ -14,8 +14,9 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from penstock.core.errors import StopProcess
-from penstock.kafka.client import client_config
+from penstock.kafka.client import Errors, client_config
 from penstock.kafka.records import Partition, Record
+from penstock.runtime.clock import Clock, SystemClock
 from penstock.runtime.log import logger
 from penstock.runtime.settings import KafkaSettings
 
@@ -35,22 +36,23 @@ log = logger(__name__)
 class Reader:
     """Wraps one confluent_kafka.Consumer; the base of sources with and without a group."""
 
-    def __init__(self, settings: KafkaSettings, name: str, config: dict[str, Any]) -> None:
-        self._config = {
-            **client_config(settings, name),
-            **CONSUMING,
-            "error_cb": self._on_error,
-            "on_commit": self._on_commit,
-            **config,
-        }
+    def __init__(
+        self, settings: KafkaSettings, name: str, config: dict[str, Any], clock: Clock | None = None
+    ) -> None:
+        self.errors = Errors(name, clock or SystemClock())
         self._thread: int | None = None
         self._pending: deque[Record] = deque()
         self._next: dict[Partition, int] = {}
         self._held = False
-        self.broken = False
-        """A fatal error: this client will never work again."""
+        whole = {
+            **client_config(settings, name),
+            **CONSUMING,
+            "error_cb": self.errors.note,
+            "on_commit": _on_commit,
+            **config,
+        }
         try:
-            self.consumer = Consumer(self._config)
+            self.consumer = Consumer(whole)
         except KafkaException as error:
             raise StopProcess(f"Kafka settings: {error.args[0].str()}") from error
 
@@ -107,7 +109,7 @@ class Reader:
         for message in messages:
             error = message.error()
             if error is not None:
-                self._on_error(error)
+                self.errors.note(error)
                 continue
             topic, partition, offset = message.topic(), message.partition(), message.offset()
             assert topic is not None
@@ -133,16 +135,14 @@ class Reader:
             self._next[record.topic, record.partition] = record.offset + 1
         return batch
 
-    def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
-            self.broken = True
-        log.warning("kafka consumer", error=error.str(), code=error.name(), fatal=error.fatal())
 
-    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        for failed in (p for p in partitions if p.error is not None):
-            log.warning("offset not committed", topic=failed.topic, partition=failed.partition)
-        if error is not None and not partitions:
-            log.warning("offsets not committed", error=error.str())
+def _on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+    for failed in (p for p in partitions if p.error is not None):
+        log.warning(
+            "offset not committed", place=f"{failed.topic}[{failed.partition}]", error=str(failed.error)
+        )
+    if error is not None and not partitions:
+        log.warning("offsets not committed", error=error.str())
 
 
 def as_set(partitions: Iterable[TopicPartition]) -> set[Partition]:

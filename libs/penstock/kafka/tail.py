@@ -54,7 +54,7 @@ class TailSource:
         self._ask_seconds = ask_seconds
         self._clock: Clock = clock or SystemClock()
         # The client insists on a group's name; a group that is never joined leaves nothing behind.
-        self._reader = Reader(settings, name, {"group.id": f"{name}-{uuid.uuid4()}"})
+        self._reader = Reader(settings, name, {"group.id": f"{name}-{uuid.uuid4()}"}, self._clock)
         try:
             self._owned = self._begin(set(partitions), start)
         except PenstockError:
