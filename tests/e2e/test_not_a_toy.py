@@ -36,7 +36,8 @@ def test_a_cancelled_job_is_fully_dead_before_it_is_cancelled(
     script = f"""
 trap '' TERM
 echo $$ >> {pids}
-setsid sh -c 'trap "" TERM; (trap "" TERM; echo $$ >> {pids}; sh -c "echo \\$PPID >> {pids}; sleep 300") & sleep 300' &
+setsid sh -c 'trap "" TERM
+    (trap "" TERM; echo $$ >> {pids}; sh -c "echo \\$PPID >> {pids}; sleep 300") & sleep 300' &
 sleep 300
 """
     key = uuid4()

@@ -22,7 +22,8 @@ MAX_FRAME_RAW_BYTES: Final = 2 * 1024 * 1024
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line. `ts` is Unix milliseconds; `raw` is base64 of the bytes when they are not UTF-8;
-    `part` is true when no newline follows (a split line, or output that ended without one)."""
+    `part` is true when no newline follows (a split line, or output that ended without one).
+    """
 
     seq: int
     ts: int
@@ -34,7 +35,8 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class FrameHead(msgspec.Struct, frozen=True):
     """The headers of a frame. `lines` 0 with `end` true is the end-of-log record: no line follows
-    `first_seq - 1`. `raw_bytes` is the size before compression; times are those of first and last line."""
+    `first_seq - 1`. `raw_bytes` is the size before compression; times are those of first and last line.
+    """
 
     tenant: str
     job_id: str

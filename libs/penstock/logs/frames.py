@@ -10,7 +10,7 @@ import zstandard
 from penstock.core.errors import DeadLetter
 
 ZSTD_LEVEL: Final = 3
-PACKED_BYTES: Final = 256 * 1024
+PACKED_BYTES: Final = 64 * 1024
 """Most that a frame in a chunk decompresses to, unless a single one from a runner is larger."""
 
 

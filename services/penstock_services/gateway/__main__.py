@@ -21,8 +21,11 @@ from penstock.store.pool import Pool
 from penstock_services.gateway.app import make_app
 from penstock_services.gateway.gateway import Gateway
 from penstock_services.gateway.settings import GatewaySettings
+from penstock_services.gateway.shelf import LogShelf, tail_session
 from penstock_services.gateway.watch import TOPICS, Watch
 
+LOG_CALL_SECONDS = 60.0
+"""A read of a stored log also waits for the object storage."""
 WARM_UP_SECONDS = 5.0
 """How long Kafka may keep it from being ready: a gateway without Kafka is better than none."""
 BEAT_SECONDS = 1.0
@@ -35,17 +38,38 @@ log = logger(__name__)
 
 def body(process: Process, settings: GatewaySettings) -> None:
     """Run until told to stop."""
-    pool = Pool(settings.postgres.postgres_dsn, f"penstock-{process.instance}", size=settings.connections)
-    with contextlib.closing(pool), contextlib.closing(Producer(settings.kafka, process.instance)) as producer:
+    dsn, name = settings.postgres.postgres_dsn, f"penstock-{process.instance}"
+    with (
+        contextlib.closing(Pool(dsn, name, size=settings.connections)) as pool,
+        contextlib.closing(
+            Pool(dsn, f"{name}-logs", size=settings.log_connections, call_seconds=LOG_CALL_SECONDS)
+        ) as log_pool,
+        contextlib.closing(Producer(settings.kafka, process.instance)) as producer,
+    ):
+        asyncio.run(_compose(process, settings, pool, log_pool, producer))
+
+
+async def _compose(
+    process: Process, settings: GatewaySettings, pool: Pool, log_pool: Pool, producer: Producer
+) -> None:
+    objects = S3Objects(settings.objects, threads=THREADS)
+    async with tail_session() as session:
         gateway = Gateway(
             settings=settings,
             process=process,
             pool=pool,
             sender=producer,
-            definitions=StoredDefinitions(S3Objects(settings.objects)),
+            definitions=StoredDefinitions(objects),
             watch=Watch(lambda: TailSource(settings.kafka, TOPICS, name=process.instance)),
+            logs=LogShelf(
+                log_pool,
+                objects,
+                session,
+                settings.kafka.kafka_partitions,
+                settings.logs.log_close_seconds,
+            ),
         )
-        asyncio.run(serve(gateway, lambda: producer.warm_up(seconds=WARM_UP_SECONDS)))
+        await serve(gateway, lambda: producer.warm_up(seconds=WARM_UP_SECONDS))
 
 
 async def serve(gateway: Gateway, warm_up: Callable[[], None]) -> None:

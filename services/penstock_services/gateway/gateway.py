@@ -14,6 +14,7 @@ from penstock.objects.definitions import StoredDefinitions
 from penstock.runtime.run import Process
 from penstock.store.pool import Pool
 from penstock_services.gateway.settings import GatewaySettings
+from penstock_services.gateway.shelf import LogShelf
 from penstock_services.gateway.watch import Watch
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -29,6 +30,7 @@ class Gateway:
     sender: Sender
     definitions: StoredDefinitions
     watch: Watch
+    logs: LogShelf
 
     def pipeline_url(self, pipeline_id: str) -> str:
         """A link to a pipeline."""

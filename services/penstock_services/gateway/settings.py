@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+from penstock.logs.settings import LogSettings
 from penstock.runtime.settings import (
     KafkaSettings,
     ObjectSettings,
     PostgresSettings,
     ProcessSettings,
-    TimingSettings,
     setting,
 )
 
@@ -22,7 +22,7 @@ class GatewaySettings:
     kafka: KafkaSettings
     postgres: PostgresSettings
     objects: ObjectSettings
-    timing: TimingSettings
+    logs: LogSettings
     gateway_host: str = setting("127.0.0.1", doc="Address on which it listens.")
     gateway_port: int = setting(0, doc="Port on which it listens; 0 takes a free one.")
     public_url: str = setting(
@@ -41,6 +41,7 @@ class GatewaySettings:
         5.0, doc="How often a live stream looks into Postgres for what Kafka did not bring."
     )
     connections: int = setting(8, doc="Connections to Postgres.")
+    log_connections: int = setting(8, doc="More of them, for readers of stored logs.")
 
     def __post_init__(self) -> None:
         if self.public_url and not self.public_url.startswith(("http://", "https://")):

@@ -25,7 +25,9 @@ class Stream:
         )
 
     async def open(self) -> None:
-        """Send the head."""
+        """Send the head, unless it was sent."""
+        if self._response.prepared:
+            return
         task = asyncio.current_task()
         assert task is not None
         self._request.app[STREAMS].add(task)

@@ -6,7 +6,7 @@ child subreaper (Linux): whatever a job starts, double-forked and in sessions of
 child at the latest when its parent dies. So "no child is left" means that the attempt is dead, and it is the
 kernel that says so. When the runner goes away, however it goes, the guard kills all of it and ends.
 
-Orders come as length-prefixed JSON on a Unix socket, the write ends of the attempt's pipes before the first:
+Orders come as length-prefixed JSON on a Unix socket, the write ends of the attempt's pipes with its first:
 
 | order | what the guard does |
 |---|---|

@@ -35,16 +35,17 @@ class Pipes:
         self._read_on()
 
     def hand_to(self, guard: Guard) -> None:
-        """Give a guard the ends to write into. Raises `GuardLost`."""
+        """Give a guard the ends to write into."""
         out, err = self._writers
+        self._writers = []
         guard.attach(out, err)
-        self._close_writers()
 
     def close(self) -> None:
         """The attempt is dead: take what is still in the pipes."""
         if self._waiting is not None:
             self._waiting.cancel()
-        self._close_writers()
+        for writer in self._writers:
+            os.close(writer)
         for reader, stream in self._readers.items():
             self._loop.remove_reader(reader)
             with contextlib.suppress(BlockingIOError):
@@ -55,11 +56,6 @@ class Pipes:
                     self._output.write(stream, data)
             os.close(reader)
         self._readers.clear()
-
-    def _close_writers(self) -> None:
-        for writer in self._writers:
-            os.close(writer)
-        self._writers.clear()
 
     def _read_on(self) -> None:
         for reader, stream in self._readers.items():

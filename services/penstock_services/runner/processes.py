@@ -88,6 +88,7 @@ class Guard:
         self._answer: asyncio.Future[Ended] | None = None
         self._buffer = b""
         self._unsent = b""
+        self._outputs: list[int] = []
         self.lost = False
         """The process is gone; the guard is of no more use."""
         self._loop.add_reader(self._socket, self._on_readable)
@@ -98,12 +99,8 @@ class Guard:
         return self._process.pid
 
     def attach(self, out: int, err: int) -> None:
-        """Give it the write ends of an attempt's two pipes; the caller closes its own copies."""
-        # A descriptor travels with a byte; an empty order is one that asks for nothing.
-        try:
-            socket.send_fds(self._socket, [program.LENGTH.pack(2) + b"{}"], [out, err])
-        except OSError as error:
-            raise GuardLost(f"guard {self.pid} is gone: {error}") from error
+        """Give it the write ends of an attempt's two pipes, to keep; they go with the next order."""
+        self._outputs = [out, err]
 
     async def run(self, step: Step) -> Ended:
         """Start a step and wait for its end.
@@ -130,6 +127,7 @@ class Guard:
 
     def close(self) -> None:
         """Let it go: it kills what it still has and ends."""
+        self._close_outputs()
         self._forget_socket()
         self._socket.close()
         if self.lost:
@@ -154,7 +152,8 @@ class Guard:
 
     def _on_writable(self) -> None:
         try:
-            sent = self._socket.send(self._unsent)
+            sent = socket.send_fds(self._socket, [self._unsent], self._outputs)
+            self._close_outputs()
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -180,6 +179,11 @@ class Guard:
         for line in lines:
             if self._answer is not None and not self._answer.done():
                 self._answer.set_result(_answers.decode(line))
+
+    def _close_outputs(self) -> None:
+        for fd in self._outputs:
+            os.close(fd)
+        self._outputs = []
 
     def _forget_socket(self) -> None:
         self._loop.remove_reader(self._socket)

@@ -25,7 +25,9 @@ from penstock_services.runner.spool import Spool, SpooledFrame, SpooledLog
 from penstock_services.runner.transport import Transport
 
 FLUSH_SECONDS: Final = 0.025
-"""Lines wait for company at most so long; a line after a pause does not wait at all."""
+"""Lines wait for company at most so long. After a pause they do not wait, but the first ones of an attempt do:
+all that a very short job writes is one frame.
+"""
 BATCH_BYTES: Final = 1024 * 1024
 RETRY_SECONDS: Final = 1.0
 
@@ -41,7 +43,7 @@ class AttemptOutput:
         self._on_error = on_error
         self._cutter = FrameCutter()
         self._loop = asyncio.get_running_loop()
-        self._flushed_at = 0.0
+        self._flushed_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._broken = False
         """The spool took no more: output that comes after it is lost."""

@@ -1,12 +1,17 @@
-"""The folder of an attempt, and the environment that its job gets.
+"""The folders of attempts, and the environment that a job gets.
 
-`JOB-ATTEMPT/` is HOME; below it `workspace/` (where steps run, the checkout of `git`) and `tmp/` (TMPDIR).
+`work/N/` is HOME; below it `workspace/` (where steps run, the checkout of `git`) and `tmp/` (TMPDIR). A job
+finds all of it empty. Making and removing folders costs a file system more than starting a process does, so
+those that a job left untouched serve the next one.
+
 Nothing of the runner's own environment reaches a job: what it gets is listed in `base_environment`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import stat
@@ -16,8 +21,6 @@ from typing import Final
 from penstock.events.jobs import Grant
 from penstock.runtime.log import logger
 
-WORKSPACE: Final = "workspace"
-TMP: Final = "tmp"
 KEPT: Final = "kept"
 
 _GIT_VARIABLES: Final = {
@@ -32,48 +35,80 @@ log = logger(__name__)
 
 
 class Workspace:
-    """The folder of one attempt."""
+    """The folders of one attempt."""
 
-    def __init__(self, folder: Path) -> None:
-        self.home = folder
-        self.root = folder / WORKSPACE
-        self.tmp = folder / TMP
+    def __init__(self, home: Path) -> None:
+        """Make them. Raises `OSError`."""
+        self.home = home
+        self.root = home / "workspace"
+        self.tmp = home / "tmp"
+        home.mkdir(mode=0o700)
+        self.root.mkdir()
+        self.tmp.mkdir()
+        self._made = self._marks()
 
-    @classmethod
-    def create(cls, parent: Path, grant: Grant) -> Workspace:
-        """Make it, empty. Raises `OSError`."""
-        name = f"{grant.job_id}-{grant.attempt}"
-        assert Path(name).name == name, f"{grant.job_id!r} is not a job id"
-        workspace = cls(parent / name)
-        workspace.home.mkdir(mode=0o700)
-        workspace.root.mkdir()
-        workspace.tmp.mkdir()
-        return workspace
+    def untouched(self) -> bool:
+        """Whether they are as they were made: the same ones, empty, and never changed.
 
-    def remove_empty(self) -> bool:
-        """Remove it if the job left nothing in it: cheap enough for the event loop."""
+        The time of an inode's last change cannot be set by a job, but it counts in ticks of the kernel: what
+        was changed in the tick in which it was made shows by its content.
+        """
         try:
-            self.tmp.rmdir()
-            self.root.rmdir()
-            self.home.rmdir()
+            folders = (self.home, self.root, self.tmp)
+            content = [os.listdir(folder) for folder in folders]  # noqa: PTH208 - the cheapest way
+            return self._marks() == self._made and [len(names) for names in content] == [2, 0, 0]
         except OSError:
             return False
-        return True
 
-    def remove(self) -> None:
-        """Remove it with everything in it; may take long."""
-        remove_tree(self.home)
+    def _marks(self) -> list[tuple[int, int, int, int]]:
+        marks = [os.lstat(folder) for folder in (self.home, self.root, self.tmp)]
+        return [(mark.st_ino, mark.st_mode, mark.st_nlink, mark.st_ctime_ns) for mark in marks]
 
-    def keep(self) -> None:
-        """Put it aside, into `kept/` of the runner's folder, for people to look at."""
-        kept = self.home.parent.parent / KEPT
+
+class Workspaces:
+    """The workspaces of a runner. `keep_failed`: those of failed attempts are put aside into `kept/`."""
+
+    def __init__(self, folder: Path, *, keep_failed: bool) -> None:
+        """Raises `OSError` when the folder cannot be made."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+        self._keep_failed = keep_failed
+        self._idle: list[Workspace] = []
+        self._numbers = itertools.count()
+        self._removals: set[asyncio.Task[None]] = set()
+
+    def take(self) -> Workspace:
+        """An empty one. Raises `OSError`."""
+        if self._idle:
+            return self._idle.pop()
+        while True:
+            # An earlier process may have left one of this number, which is being removed.
+            with contextlib.suppress(FileExistsError):
+                return Workspace(self._folder / str(next(self._numbers)))
+
+    def give(self, workspace: Workspace, grant: Grant, *, failed: bool) -> None:
+        """The attempt ended."""
+        if failed and self._keep_failed:
+            self._keep(workspace, grant)
+        elif workspace.untouched():
+            self._idle.append(workspace)
+        else:
+            # Nobody needs to wait until a job's files are gone.
+            removal = asyncio.to_thread(remove_tree, workspace.home)
+            task = asyncio.get_running_loop().create_task(removal)
+            self._removals.add(task)
+            task.add_done_callback(self._removals.discard)
+
+    def _keep(self, workspace: Workspace, grant: Grant) -> None:
+        kept = self._folder.parent / KEPT
+        place = kept / f"{grant.job_id}-{grant.attempt}"
         try:
             kept.mkdir(mode=0o700, exist_ok=True)
-            self.home.rename(kept / self.home.name)
+            workspace.home.rename(place)
         except OSError as error:
-            log.warning("workspace not kept", path=str(self.home), error=str(error))
+            log.warning("workspace not kept", path=str(workspace.home), error=str(error))
         else:
-            log.info("workspace kept", path=str(kept / self.home.name))
+            log.info("workspace kept", path=str(place))
 
 
 def remove_tree(folder: Path) -> None:

@@ -17,6 +17,7 @@ from penstock.events import topics
 from penstock.kafka import publish
 from penstock.kafka.batches import Outcome
 from penstock.kafka.memory import MemoryBus
+from penstock.logs.settings import LogSettings
 from penstock.objects.definitions import StoredDefinitions
 from penstock.objects.memory import MemoryObjects
 from penstock.runtime.run import Process
@@ -25,20 +26,23 @@ from penstock.runtime.settings import (
     ObjectSettings,
     PostgresSettings,
     ProcessSettings,
-    TimingSettings,
 )
 from penstock.store import jobs, queries, requests, tenants
 from penstock.store.changes import Changes
 from penstock.store.database import Database
 from penstock.store.pool import Pool
+from penstock.testing.databases import fresh_database
+from penstock.testing.servers import Servers
 from penstock_services.canceller.handle import Canceller
 from penstock_services.gateway.app import make_app
 from penstock_services.gateway.gateway import Gateway
 from penstock_services.gateway.settings import GatewaySettings
+from penstock_services.gateway.shelf import LogShelf, tail_session
 from penstock_services.gateway.watch import TOPICS, Watch
 from penstock_services.intake.handle import Intake
 
 T = TypeVar("T")
+PARTITIONS = 4
 POLICY = jobs.Policy(retry_base=0.001, retry_cap=0.001)
 TOKENS = {
     "acme": ("acme", ("read", "write")),
@@ -108,6 +112,7 @@ class House:
         self.session = session
         self.gateway = gateway
         self.db = Database(dsn, "test")
+        self._responses: list[ClientResponse] = []
         self.bus: MemoryBus
         self.objects: MemoryObjects
         self.control: Control
@@ -120,7 +125,15 @@ class House:
         headers |= more.pop("headers", {})
         # Paths are given as they go over the wire.
         url = URL(str(self.server.make_url("/")).rstrip("/") + path, encoded=True)
-        return await self.session.request(method, url, headers=headers, **more)
+        response = await self.session.request(method, url, headers=headers, **more)
+        self._responses.append(response)
+        return response
+
+    def close(self) -> None:
+        """Leave nothing open, whatever a test has read to its end."""
+        for response in self._responses:
+            response.close()
+        self.db.close()
 
     async def get(self, path: str, status: int = 200, **more: Any) -> Any:
         """A GET that answers JSON."""
@@ -218,25 +231,26 @@ def settings(dsn: str, **more: Any) -> GatewaySettings:
         kafka=KafkaSettings(kafka_bootstrap="127.0.0.1:1"),
         postgres=PostgresSettings(postgres_dsn=dsn),
         objects=ObjectSettings(s3_access_key="", s3_secret_key=""),
-        timing=TimingSettings(),
+        logs=LogSettings(),
         **{"acceptance_wait_seconds": 20.0, "stream_sweep_seconds": 0.2, **more},
     )
 
 
-@pytest.fixture(scope="module")
-def tokens(postgres_dsn: str) -> str:
-    """A database in which every name of TOKENS is a token."""
-    database = Database(postgres_dsn, "test")
-    for token, (tenant, scopes) in TOKENS.items():
-        tenants.create_tenant(database, tenant)
-        tenants.add_token(database, token, tenant=tenant, name=token, scopes=scopes)
-    database.close()
-    return postgres_dsn
+@pytest.fixture(scope="session")
+def tokens(real_servers: Servers) -> Iterator[str]:
+    """A database for all of these tests, in which every name of TOKENS is a token."""
+    with fresh_database(real_servers.postgres.postgres_dsn) as dsn:
+        database = Database(dsn, "test")
+        for token, (tenant, scopes) in TOKENS.items():
+            tenants.create_tenant(database, tenant)
+            tenants.add_token(database, token, tenant=tenant, name=token, scopes=scopes)
+        database.close()
+        yield dsn
 
 
 @pytest.fixture
 def bus() -> MemoryBus:
-    return MemoryBus(partitions=4)
+    return MemoryBus(partitions=PARTITIONS)
 
 
 @pytest.fixture
@@ -255,7 +269,8 @@ def control(bus: MemoryBus, tokens: str, objects: MemoryObjects) -> Iterator[Con
 async def house(
     bus: MemoryBus, tokens: str, objects: MemoryObjects, control: Control
 ) -> AsyncIterator[House]:
-    pool = Pool(tokens, "gateway", size=4)
+    pool, log_pool = Pool(tokens, "gateway", size=4), Pool(tokens, "logs", size=2)
+    tails = tail_session()
     gateway = Gateway(
         settings=settings(tokens),
         process=Process("gateway", "gateway-0"),
@@ -263,6 +278,7 @@ async def house(
         sender=bus.sender(),
         definitions=StoredDefinitions(objects),
         watch=Watch(lambda: bus.tail(TOPICS)),
+        logs=LogShelf(log_pool, objects, tails, PARTITIONS, close_seconds=60.0),
     )
     watching = asyncio.create_task(gateway.watch.run())
     server = TestServer(make_app(gateway))
@@ -272,8 +288,10 @@ async def house(
         found = House(tokens, server, session, gateway)
         found.bus, found.objects, found.control = bus, objects, control
         yield found
-        found.db.close()
+        found.close()
     await server.close()
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
+    await tails.close()
     pool.close()
+    log_pool.close()

@@ -149,7 +149,7 @@ def test_where_a_step_runs(on: Any, tmp_path: Path) -> None:
         ]
         begun = m.begin(steps=steps)
         await begun.result
-        root = f"{tmp_path}/work/{begun.grant.job_id}-1/workspace"
+        root = f"{tmp_path}/work/0/workspace"
         assert begun.output.out.decode().split() == [root, f"{root}/sub", "/"]
 
     on(body)
@@ -383,7 +383,7 @@ def test_other_jobs_go_on_when_a_guard_is_killed(on: Any) -> None:
         other = m.begin("echo ready; while [ ! -e go ]; do sleep 0.01; done; echo went on")
         await other.output.until(b"ready\n")
         await m.run("kill -9 $PPID; sleep 1000")
-        (m.folder / "work" / f"{other.grant.job_id}-1" / "workspace" / "go").touch()
+        (m.folder / "work" / "0" / "workspace" / "go").touch()
         assert (await other.result).success
         assert other.output.out == b"ready\nwent on\n"
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from penstock_services.gateway.routes import cancels, definitions, events, jobs, meta, pipelines
+from penstock_services.gateway.routes import cancels, definitions, events, jobs, logs, meta, pipelines
 from penstock_services.gateway.routing import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -10,6 +10,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *events.ROUTES,
     *cancels.ROUTES,
     *jobs.ROUTES,
+    *logs.ROUTES,
     *definitions.ROUTES,
     *meta.ROUTES,
 )

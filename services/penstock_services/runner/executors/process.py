@@ -21,7 +21,7 @@ from penstock_services.runner.pipes import Pipes
 from penstock_services.runner.processes import Ended, Guard, GuardLost
 from penstock_services.runner.processes import Step as Spawn
 from penstock_services.runner.session import Key
-from penstock_services.runner.workspace import Workspace, base_environment
+from penstock_services.runner.workspace import Workspace, Workspaces, base_environment
 
 SHELLS: Final[dict[str, tuple[str, ...]]] = {
     "": ("sh", "-e"),
@@ -61,10 +61,9 @@ class ProcessExecutor:
     """Runs each step in a session of its own, below a guard that leaves none of its processes alive."""
 
     def __init__(self, place: ExecutorPlace) -> None:
-        place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._place = place
+        self._workspaces = Workspaces(place.folder, keep_failed=place.settings.keep_workspace == "failed")
         self._running: dict[Key, _Running] = {}
-        self._removals: set[asyncio.Task[None]] = set()
 
     def stop(self, grant: Grant, grace: float) -> None:
         """See `Executor.stop`."""
@@ -78,14 +77,14 @@ class ProcessExecutor:
         running = self._running[key] = _Running()
         try:
             spec = msgspec.convert(grant.spec, JobSpec)
-            workspace = Workspace.create(self._place.folder, grant)
+            workspace = self._workspaces.take()
             failed = True
             try:
                 result = await self._run_guarded(grant, spec, workspace, running, output)
                 failed = not result.success
                 return result
             finally:
-                self._clear(workspace, failed=failed)
+                self._workspaces.give(workspace, grant, failed=failed)
         finally:
             del self._running[key]
 
@@ -111,15 +110,6 @@ class ProcessExecutor:
             return result
         finally:
             pipes.close()
-
-    def _clear(self, workspace: Workspace, *, failed: bool) -> None:
-        if failed and self._place.settings.keep_workspace == "failed":
-            workspace.keep()
-        elif not workspace.remove_empty():
-            # The attempt has ended; nobody needs to wait for its files to go.
-            task = asyncio.get_running_loop().create_task(asyncio.to_thread(workspace.remove))
-            self._removals.add(task)
-            task.add_done_callback(self._removals.discard)
 
 
 class _Steps:
@@ -175,7 +165,9 @@ class _Steps:
         shell = step.shell or self._spec.shell
         argv = self._command(shell, step.run, number)
         path = argv[0]
-        if "/" not in path:
+        if path == "sh":
+            path = "/bin/sh"
+        elif "/" not in path:
             path = shutil.which(path, path=environment.get("PATH", os.defpath)) or path
         return Spawn(path, argv, environment, cwd, last=number == len(self._steps))
 
