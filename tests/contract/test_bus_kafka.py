@@ -18,13 +18,16 @@ from penstock.events.topics import (
     dlq_of,
 )
 from penstock.kafka.admin import apply_topics, diff_topics
+from penstock.kafka.batches import Outcome
 from penstock.kafka.consumer import GroupSource
 from penstock.kafka.dlq import dead_letter, dlq_depths, origin, read_dlq
 from penstock.kafka.feeds import Feeds
+from penstock.kafka.loop import run_loop
 from penstock.kafka.probe import probe
 from penstock.kafka.producer import Producer
 from penstock.kafka.records import Outgoing, Record
 from penstock.kafka.tail import TailSource
+from penstock.runtime.run import Process
 from penstock.runtime.settings import KafkaSettings
 
 NOBODY = KafkaSettings(kafka_bootstrap="127.0.0.1:9")
@@ -151,6 +154,21 @@ def test_a_record_that_is_too_large_is_refused(producer: Producer) -> None:
             )
 
 
+def test_a_full_queue_never_blocks_a_post() -> None:
+    producer = Producer(NOBODY, "test", delivery_timeout_ms=500)
+    told: list[Exception | None] = []
+    done = threading.Event()
+
+    def on_done(error: Exception | None) -> None:
+        told.append(error)
+        done.set()
+
+    producer.post([Outgoing("any", "k", b"", [])] * 100_001, on_done)  # one more than the client holds
+    assert done.wait(30)
+    assert [str(error) for error in told] == ["the queue to Kafka is full"]
+    producer.close(0.1)
+
+
 def test_a_rebuilt_producer_goes_on(applied: KafkaSettings) -> None:
     producer = Producer(applied, "test")
     producer.send([Outgoing(WARMUP.name, None, None, [])])
@@ -181,6 +199,15 @@ def poll_for(source: GroupSource, count: int) -> list[Record]:
     while len(found) < count:
         found += source.poll(0.05)
     return found
+
+
+def assert_nothing_left(settings: KafkaSettings, topic: str) -> None:
+    """The group of that topic's name has committed all of it."""
+    source = GroupSource(settings, [topic], topic)
+    while not source.positioned():
+        assert source.poll(0.05) == []
+    assert [source.poll(0.05) for _ in range(5)] == [[]] * 5
+    source.close()
 
 
 def test_a_consumer_belongs_to_one_thread(applied: KafkaSettings) -> None:
@@ -233,8 +260,33 @@ def test_feeds_merge_a_group_and_a_tail(kafka_settings: KafkaSettings, producer:
             feeds.commit(name, records)
     assert found == {"jobs": 100, "hints": 100}
     feeds.close()
-    again = GroupSource(kafka_settings, [one.name], one.name)
-    while not again.positioned():
-        assert again.poll(0.05) == []
-    assert [again.poll(0.05) for _ in range(5)] == [[]] * 5
-    again.close()
+    assert_nothing_left(kafka_settings, one.name)
+
+
+def test_the_loop_carries_a_batch_past_its_poison(kafka_settings: KafkaSettings, producer: Producer) -> None:
+    topic, echoed = a_topic(dlq=True), a_topic()
+    apply_topics(kafka_settings, [topic, echoed])
+    tail = TailSource(kafka_settings, [echoed.name])
+    records = [Outgoing(topic.name, "one", str(n).encode(), []) for n in range(50)]
+    producer.send([*records[:20], Outgoing(topic.name, "one", b"poison", []), *records[20:]])
+
+    def step(batch: list[Record], _now: float) -> Outcome:
+        numbers = [int(record.value or b"") for record in batch]
+        return Outcome([Outgoing(echoed.name, "one", str(number).encode(), []) for number in numbers])
+
+    process = Process("test")
+    source = GroupSource(kafka_settings, [topic.name], topic.name)
+    thread = threading.Thread(target=run_loop, args=(process, source, step, producer))
+    thread.start()
+    found: list[Record] = []
+    while len(found) < 50:
+        found += tail.poll(0.05)
+    process.stop()
+    thread.join()
+    tail.close()
+    assert process.is_ready()
+    assert [record.value for record in found] == [record.value for record in records]
+    (letter,) = read_dlq(kafka_settings, dlq_of(topic.name), 10)
+    assert letter.value == b"poison"
+    assert (origin(letter).topic, origin(letter).offset) == (topic.name, 20)
+    assert_nothing_left(kafka_settings, topic.name)
