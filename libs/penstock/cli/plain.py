@@ -24,7 +24,8 @@ def state_words(view: PipelineView, change: Change) -> str:
     if job is None:
         took = f" ({span(view.seconds(change.at))})" if view.terminal else ""
         reason = reason_words(view.reason)
-        return f"{view.name} {view.state}{took}" + (f" {reason}" if reason else "")
+        begins = f" {view.pipeline_id}" if change.first else ""
+        return f"{view.name} {view.state}{begins}" + (f" {reason}" if reason else "") + took
     reason = reason_words(job.reason, job.exit_code)
     again = f" attempt {job.attempt}" if job.attempt > 1 and job.state == "RUNNING" else ""
     seconds = job.seconds(change.at) if job.terminal else None

@@ -66,9 +66,9 @@ def run(file: str, url: str, as_json: bool, logs: bool, **asked: Any) -> int:
     pipeline_file = _checked(file, as_json=as_json)
     client = connect(url)
     receipt = _submit(client, pipeline_file, asked, as_json=as_json)
-    pipeline_id = _accepted(client, receipt)
+    pipeline_id = accepted(client, receipt)
     which: Logs = "all" if logs else "none" if as_json else "failed"
-    screen = _screen(as_json=as_json, logs=logs)
+    screen = screen_for(as_json=as_json, logs=logs)
     view = _watch(client, Follow(client, pipeline_id, screen, SystemClock(), logs=which), screen)
     if view.state == "REJECTED" and not as_json:
         report(pipeline_file, msgspec.convert(view.errors, list[Problem]))
@@ -142,7 +142,7 @@ def _inputs(pairs: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _accepted(client: Client, receipt: Receipt) -> str:
+def accepted(client: Client, receipt: Receipt) -> str:
     """The id of the pipeline; waits where it was received while Postgres was away."""
     if "pipeline_id" in receipt:
         return receipt["pipeline_id"]
@@ -157,7 +157,8 @@ def _accepted(client: Client, receipt: Receipt) -> str:
     return Patience(ACCEPTANCE_SECONDS).call(found)
 
 
-def _screen(*, as_json: bool, logs: bool) -> Screen:
+def screen_for(*, as_json: bool = False, logs: bool = True) -> Screen:
+    """The screen that suits where standard output goes."""
     if as_json:
         return JsonScreen()
     if not sys.stdout.isatty():

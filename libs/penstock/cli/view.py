@@ -46,11 +46,12 @@ class JobView:
 
 
 class Change(NamedTuple):
-    """What a record changed: the pipeline, or one job."""
+    """What a record changed: the pipeline, or one job. `first`: nothing was known of it before."""
 
     state: str
     at: float
     job: JobView | None
+    first: bool
 
 
 class PipelineView:
@@ -76,10 +77,11 @@ class PipelineView:
         self.created_at = at if self.created_at is None else min(self.created_at, at)
         if record["version"] <= self.version:
             return None
+        first = not self.version
         self.name, self.state, self.version = record["name"], record["state"], record["version"]
         self.terminal, self.reason, self.at = record["terminal"], record["reason"], at
         self.errors = record.get("errors") or self.errors
-        return Change(self.state, at, None)
+        return Change(self.state, at, None, first)
 
     def lay_out(self, jobs: Iterable[Job]) -> None:
         """Where jobs stand among each other: stage, level, what they need. Their states are left alone."""
@@ -145,6 +147,7 @@ class PipelineView:
             if late_start and (job.terminal or job.state == "CANCELLING"):
                 job.running_since = at
             return None
+        first = not job.version
         if record["state"] == "RUNNING":
             job.running_since = at
         elif not record["terminal"] and record["state"] != "CANCELLING":
@@ -153,7 +156,7 @@ class PipelineView:
         job.reason, job.exit_code = record["reason"], record.get("exit_code")
         job.attempt, job.at = attempt, at
         job.duration_ms = record.get("duration_ms") if record["terminal"] else None
-        return Change(job.state, at, job)
+        return Change(job.state, at, job, first)
 
     def _job(self, job_id: str, name: str) -> JobView:
         job = self.jobs.get(job_id)

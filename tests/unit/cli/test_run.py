@@ -43,7 +43,7 @@ def test_a_run_is_followed_to_its_end(gateway: FakeGateway) -> None:
     result = penstock("run", "good.yml")
     assert result.exit_code == exit_codes.OK, result.output
     told = [line.split(" ", 1)[-1] for line in result.stdout.splitlines() if line[2:3] == ":"]
-    assert told[0] == "demo PENDING"
+    assert told[0] == f"demo PENDING {PIPELINE}"
     assert "a RUNNING" in told
     assert "b SUCCESS (1.2 s)" in told
     assert {"a | first", "a | second", "b | third"} <= set(result.stdout.splitlines())
