@@ -135,7 +135,7 @@ def read_all(count: int, *sources: Source) -> list[Record]:
     return found
 
 
-def values(records: list[Record]) -> list[bytes | None]:
+def values(records: list[Record]) -> list[bytes]:
     return sorted((r.headers or [("", b"")])[0][1] or b"" for r in records)
 
 

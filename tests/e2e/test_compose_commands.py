@@ -1,4 +1,4 @@
-"""Each command of compose.yaml as a process against the real servers: it gets ready, and drains on SIGTERM."""
+"""Each command of compose.yaml as a process on the real servers: it gets ready, and drains on SIGTERM."""
 
 from __future__ import annotations
 

@@ -154,6 +154,7 @@ class TreeScreen(Screen):
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
+            self._console.show_cursor(True)  # whatever ends this process leaves a terminal that can be used
         rows = max(3, int(self._console.height * LIVE_SHARE) - 2)
         self._live.update(tree(view, now, rows, self._last_lines), refresh=True)
 

@@ -29,6 +29,8 @@ from penstock.local.voice import Voice
 from penstock.runtime import settings
 
 DEMO = "penstock.cli.demo:run_demo"
+LOCAL_DEFAULTS = {"PENSTOCK_RETRY_BASE_SECONDS": "1"}
+"""Who tries things out on one machine does not want to wait half a minute for a second try."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +87,7 @@ def up(**given: Any) -> int:
     folder.create()
     plan = Plan(
         settings=local,
-        environ={**settings.environment(), **options.runner_environment()},
+        environ={**LOCAL_DEFAULTS, **settings.environment(), **options.runner_environment()},
         replicas={} if options.servers_only else replicas,
         cache=cache_folder(folder.path),
         jars=read_lock(),
@@ -162,12 +164,13 @@ def _is_ready(folder: StackFolder, supervisor: int) -> bool:
 
 def _demo(*, keep: bool) -> running.Foreground:
     module, attribute = DEMO.split(":")
-    run_demo: running.Foreground = getattr(importlib.import_module(module), attribute)
+    run_demo = getattr(importlib.import_module(module), attribute)
     if not keep:
-        return run_demo
+        play: running.Foreground = run_demo
+        return play
 
     def demo_and_stay(stack: Stack) -> int:
-        run_demo(stack)
+        run_demo(stack, keep=True)
         click.echo("the stack stays up until Ctrl-C")
         while True:  # the supervisor ends this thread with the stack
             time.sleep(3600)

@@ -60,7 +60,7 @@ def run_loop(
         source.close()
 
 
-class Abandoned(Exception):
+class _Abandoned(Exception):
     """The process is told to stop, or lost the batch's partitions, before the batch could be done."""
 
 
@@ -75,7 +75,7 @@ class _Loop:
         """One batch to its commit. What is abandoned is not committed: it will be read again."""
         try:
             self._run(batch)
-        except Abandoned:
+        except _Abandoned:
             return
         self._source.commit()
 
@@ -101,7 +101,7 @@ class _Loop:
         """Step through the batch, halving it where it raises, until the offender stands alone."""
         try:
             outcome = self._persist(self._timed_step, batch)
-        except (Abandoned, StopProcess):
+        except (_Abandoned, StopProcess):
             raise
         except Exception as error:  # noqa: BLE001 - one record must not stop its partition
             if len(batch) > 1:
@@ -164,14 +164,14 @@ class _Loop:
                 self._count(error)
                 log.warning("put off", error=str(error), component=error.component, records=len(batch))
             if self._process.clock.sleep(delay * random.uniform(0.5, 1.0), self._process.stopping):
-                raise Abandoned
+                raise _Abandoned
             delay = min(delay * 2, LAST_RETRY_SECONDS)
             self._process.beat()
             self._source.keep_alive()
             held = self._source.assignment()
             batch = [record for record in batch if (record.topic, record.partition) in held]
             if not batch:
-                raise Abandoned
+                raise _Abandoned
 
     def _count(self, error: RetryLater) -> None:
         self._process.metrics.inc("penstock_retries_total", component=error.component or "unknown")

@@ -54,7 +54,7 @@ class World:
             }
             for at, spec in enumerate(specs)
         ]
-        pipeline = {
+        pipeline: dict[str, Any] = {
             "id": self.pipeline, "tenant": "default", "key": self.key, "hash": "00", "name": "test",
             "trigger": "api", "git": None, "definition": {}, "sha256": None, "inputs": None, "env": None,
         }  # fmt: skip

@@ -8,9 +8,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from aiohttp import web
-
-from penstock.core.errors import RetryLater, StopProcess
+from penstock.core.errors import RetryLater
 from penstock.kafka.producer import Producer
 from penstock.kafka.tail import TailSource
 from penstock.objects.definitions import StoredDefinitions
@@ -20,6 +18,7 @@ from penstock.runtime.run import Process, start
 from penstock.store.pool import Pool
 from penstock_services.gateway.app import make_app
 from penstock_services.gateway.gateway import Gateway
+from penstock_services.gateway.server import listening
 from penstock_services.gateway.settings import GatewaySettings
 from penstock_services.gateway.shelf import LogShelf, tail_session
 from penstock_services.gateway.watch import TOPICS, Watch
@@ -29,7 +28,6 @@ LOG_CALL_SECONDS = 60.0
 WARM_UP_SECONDS = 5.0
 """How long Kafka may keep it from being ready: a gateway without Kafka is better than none."""
 BEAT_SECONDS = 1.0
-SHUTDOWN_SECONDS = 5.0
 THREADS = 32
 """For checks of definitions and for the object storage."""
 
@@ -87,28 +85,20 @@ async def serve(gateway: Gateway, warm_up: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(stop.set)
 
     process.on_stop(told_to_stop)
-    runner = web.AppRunner(make_app(gateway), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
-    await runner.setup()
     duties = [
         asyncio.create_task(gateway.watch.run()),
         asyncio.create_task(_beat(process)),
         asyncio.create_task(stop.wait()),
     ]
     try:
-        site = web.TCPSite(runner, settings.gateway_host, settings.gateway_port)
-        try:
-            await site.start()
-        except OSError as error:
-            where = f"{settings.gateway_host}:{settings.gateway_port}"
-            raise StopProcess(f"cannot listen on {where}: {error.strerror}") from error
-        log.info("listening", addresses=runner.addresses)
-        await _warm_up(gateway, warm_up)
-        process.ready()
-        ended, _ = await asyncio.wait(duties, return_when=asyncio.FIRST_COMPLETED)
+        async with listening(make_app(gateway), settings.gateway_host, settings.gateway_port) as port:
+            log.info("listening", host=settings.gateway_host, port=port)
+            await _warm_up(gateway, warm_up)
+            process.ready()
+            ended, _ = await asyncio.wait(duties, return_when=asyncio.FIRST_COMPLETED)
         for duty in ended:
             duty.result()
     finally:
-        await runner.cleanup()
         for duty in duties:
             duty.cancel()
         await asyncio.gather(*duties, return_exceptions=True)

@@ -69,7 +69,7 @@ async def read_body(request: web.Request, limit: int) -> bytes:
                 raise too_large("the body", limit)
     except web.HTTPException:
         raise
-    except (web.PayloadAccessError, ValueError, EOFError) as error:
+    except (web.RequestPayloadError, web.PayloadAccessError) as error:
         raise HttpProblem(400, "malformed", f"the body cannot be read: {error}") from None
     return bytes(data)
 

@@ -22,5 +22,5 @@ class IntakeSettings:
     postgres: PostgresSettings
     objects: ObjectSettings
     open_tenancy: bool = setting(
-        default=False, doc="Register unknown tenants by themselves: for a local stack; elsewhere they are REJECTED."
+        default=False, doc="Register unknown tenants by themselves (local stack); else they are REJECTED."
     )

@@ -25,8 +25,8 @@ from penstock_services.runner.spool import Spool, SpooledFrame, SpooledLog
 from penstock_services.runner.transport import Transport
 
 FLUSH_SECONDS: Final = 0.025
-"""Lines wait for company at most so long. After a pause they do not wait, but the first ones of an attempt do:
-all that a very short job writes is one frame.
+"""Lines wait for company at most so long. After a pause they do not wait, but an attempt's first ones do: all
+that a very short job writes is one frame.
 """
 BATCH_BYTES: Final = 1024 * 1024
 RETRY_SECONDS: Final = 1.0

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import pytest
 from aiohttp import ClientResponse, ClientSession
-from aiohttp.test_utils import TestServer
 from yarl import URL
 
 from penstock.core.ids import uuid4
@@ -36,6 +35,7 @@ from penstock.testing.servers import Servers
 from penstock_services.canceller.handle import Canceller
 from penstock_services.gateway.app import make_app
 from penstock_services.gateway.gateway import Gateway
+from penstock_services.gateway.server import listening
 from penstock_services.gateway.settings import GatewaySettings
 from penstock_services.gateway.shelf import LogShelf, tail_session
 from penstock_services.gateway.watch import TOPICS, Watch
@@ -106,9 +106,9 @@ class Control:
 class House:
     """A running gateway, and what a test does to it."""
 
-    def __init__(self, dsn: str, server: TestServer, session: ClientSession, gateway: Gateway) -> None:
+    def __init__(self, dsn: str, url: str, session: ClientSession, gateway: Gateway) -> None:
         self.dsn = dsn
-        self.server = server
+        self.url = url
         self.session = session
         self.gateway = gateway
         self.db = Database(dsn, "test")
@@ -124,7 +124,7 @@ class House:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         headers |= more.pop("headers", {})
         # Paths are given as they go over the wire.
-        url = URL(str(self.server.make_url("/")).rstrip("/") + path, encoded=True)
+        url = URL(self.url + path, encoded=True)
         response = await self.session.request(method, url, headers=headers, **more)
         self._responses.append(response)
         return response
@@ -281,15 +281,12 @@ async def house(
         logs=LogShelf(log_pool, objects, tails, PARTITIONS, close_seconds=60.0),
     )
     watching = asyncio.create_task(gateway.watch.run())
-    server = TestServer(make_app(gateway))
-    await server.start_server()
     await gateway.watch.connected.wait()
-    async with ClientSession() as session:
-        found = House(tokens, server, session, gateway)
+    async with listening(make_app(gateway), "127.0.0.1", 0) as port, ClientSession() as session:
+        found = House(tokens, f"http://127.0.0.1:{port}", session, gateway)
         found.bus, found.objects, found.control = bus, objects, control
         yield found
         found.close()
-    await server.close()
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     await tails.close()

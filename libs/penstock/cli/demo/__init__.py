@@ -34,8 +34,8 @@ from penstock.runtime.settings import variable
 FILES: Final = resources.files(__name__)
 
 
-def run_demo(stack: Stack) -> int:
-    """Play all acts on the stack; exit code 0 if each ended as expected, else 1.
+def run_demo(stack: Stack, *, keep: bool = False) -> int:
+    """Play all acts on the stack; exit code 0 if each ended as expected, else 1. `keep`: the stack stays up.
 
     Raises:
         StopProcess: an act takes far too long.
@@ -60,7 +60,7 @@ def run_demo(stack: Stack) -> int:
         _say(fault, fg="red")
     verdict = f"{len(faults)} things are not as expected" if faults else "all is as expected"
     _say(f"\n{verdict}; the demo took {span(clock.monotonic() - began)}", bold=True)
-    _say_next(shown)
+    _say_next(shown, keep=keep)
     return exit_codes.PIPELINE_FAILED if faults else exit_codes.OK
 
 
@@ -84,17 +84,18 @@ def _print_table(measures: Measures) -> None:
             _say(f"  {title:34} {len(seconds):5} {p50 * 1000:6.0f} ms {most * 1000:6.0f} ms")
 
 
-def _say_next(shown: dict[str, PipelineView]) -> None:
+def _say_next(shown: dict[str, PipelineView], *, keep: bool) -> None:
     failed = shown["failure.yml"].pipeline_id
     hello = Path("examples/hello.yml")
     file = str(hello) if hello.exists() else os.path.relpath(str(FILES / "fan_out.yml"))
-    rows = (
-        ("penstock up", "start the stack again and leave it running; in another terminal:"),
+    rows = [
         (f"penstock run {file}", "run a pipeline and follow it"),
         (f"penstock show {failed}", "what became of the one that failed"),
         (f"penstock logs {failed}/integration", "and why"),
-    )
-    _say("\nWhat to try next")
+    ]
+    if not keep:
+        rows.insert(0, ("penstock up", "start the stack again; it still knows these pipelines. Then:"))
+    _say("\nWhat to try next, in another terminal" if keep else "\nWhat to try next")
     for command, about in rows:
         _say(f"  {click.style(command, fg='cyan')}\n      {about}")
 
