@@ -140,20 +140,18 @@ class Follow:
 
     def _take(self, seconds: float) -> bool:
         """Handle what comes within this time; whether anything came."""
-        try:
-            message = self._messages.get(timeout=seconds)
-        except queue.Empty:
-            self._screen.tick(self.view, self._clock.now())
-            return False
-        more = True
-        while more:
-            self._handle(message)
+        until = self._clock.monotonic() + seconds
+        came = False
+        while (left := until - self._clock.monotonic()) > 0:
             try:
-                message = self._messages.get_nowait()
+                # What is there already is handled before it is shown, within the same time.
+                message = self._messages.get(timeout=0 if came else left)
             except queue.Empty:
-                more = False
+                break
+            came = True
+            self._handle(message)
         self._screen.tick(self.view, self._clock.now())
-        return True
+        return came
 
     def _handle(self, message: _Message) -> None:
         match message:

@@ -34,6 +34,7 @@ NAME_CELLS: Final = 24
 SHOWN_TAILS: Final = 5
 FINAL_ROWS: Final = 60
 """Jobs in the tree that stays."""
+REDRAW_SECONDS: Final = 0.1
 LIVE_SHARE: Final = 0.6
 """Of the terminal's height, for the live tree."""
 
@@ -85,7 +86,7 @@ def _add_row(
 ) -> None:
     appearance = look(job.state)
     mark = SPINNER[int(now * 10) % len(SPINNER)] if job.state == "RUNNING" else appearance.mark
-    name = Text(guide, "bright_black").append(mark, appearance.colour).append(f" {job.name}")
+    name = Text.assemble((guide, "bright_black"), (mark, appearance.colour), f" {job.name}")
     seconds = job.seconds(now)
     note = reason_words(job.reason, job.exit_code)
     if job.attempt > 1:
@@ -108,12 +109,14 @@ def _most_urgent(view: PipelineView, rows: int) -> set[str]:
 
 
 class TreeScreen(Screen):
-    """See the module. `logs`: whether lines run by."""
+    """See the module. `logs`: whether lines run by. What is written goes out with the next tick, at once."""
 
     def __init__(self, console: Console, *, logs: bool) -> None:
         self._console = console
         self._logs = logs
         self._live: Live | None = None
+        self._written: list[RenderableType] = []
+        self._drawn_at = 0.0
         self._colours: dict[str, str] = {}
         self._last_lines: dict[str, str] = {}
         self._failures: list[tuple[JobView, list[LogLine]]] = []
@@ -122,16 +125,15 @@ class TreeScreen(Screen):
         """See `Screen`."""
         if self._logs and not is_quiet(change):
             appearance = look(change.state)
-            self._console.print(Text(f"{appearance.mark} {state_words(view, change)}", appearance.colour))
+            text = f"{appearance.mark} {state_words(view, change)}"
+            self._written.append(Text(text, appearance.colour))
 
     def lines(self, _view: PipelineView, job: JobView, _attempt: int, lines: Sequence[LogLine], /) -> None:
         """See `Screen`."""
         self._last_lines[job.job_id] = last_line(lines[-1]["text"])
-        if not self._logs:
-            return
-        colour = self._colours.setdefault(job.name, PALETTE[len(self._colours) % len(PALETTE)])
-        shown = [self._line(job.name, colour, last_line(line["text"])) for line in lines]
-        self._console.print(Text("\n").join(shown), soft_wrap=True)
+        if self._logs:
+            colour = self._colours.setdefault(job.name, PALETTE[len(self._colours) % len(PALETTE)])
+            self._written += [_line(job.name, colour, last_line(line["text"])) for line in lines]
 
     def log_ended(self, _view: PipelineView, job: JobView, _attempt: int, end: LogEnd, /) -> None:
         """See `Screen`."""
@@ -143,47 +145,61 @@ class TreeScreen(Screen):
         if self._logs:
             self._failures.append((job, list(tail)))
         else:
-            self._print_tail(job, tail)
+            self._written += _tail(job, tail)
 
     def note(self, text: str, /) -> None:
         """See `Screen`."""
-        self._console.print(Text(text, "yellow"), soft_wrap=True)
+        self._written.append(Text(text, "yellow"))
 
     def tick(self, view: PipelineView, now: float, /) -> None:
         """See `Screen`."""
+        if not self._written and 0 <= now - self._drawn_at < REDRAW_SECONDS:
+            return
+        self._drawn_at = now
+        rows = max(3, int(self._console.height * LIVE_SHARE) - 2)
+        drawn = tree(view, now, rows, self._last_lines)
         if self._live is None:
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live = Live(drawn, console=self._console, auto_refresh=False, transient=True)
             self._live.start()
             self._console.show_cursor(True)  # whatever ends this process leaves a terminal that can be used
-        rows = max(3, int(self._console.height * LIVE_SHARE) - 2)
-        self._live.update(tree(view, now, rows, self._last_lines), refresh=True)
+        self._live.update(drawn, refresh=not self._written)
+        self._flush()
 
     def pause(self) -> None:
         """See `Screen`: the tree goes away."""
         if self._live is not None:
             self._live.stop()
             self._live = None
+        self._flush()
 
     def close(self, view: PipelineView, /) -> None:
         """See `Screen`: what stays is the tree, and the tails of what failed."""
         self.pause()
         for job, tail in self._failures[:SHOWN_TAILS]:
-            self._print_tail(job, tail)
+            self._written += _tail(job, tail)
         if len(self._failures) > SHOWN_TAILS:
             self.note(f"… and {plural(len(self._failures) - SHOWN_TAILS, 'job')} more failed")
         self._failures = []
-        self._console.print(tree(view, view.at, FINAL_ROWS, {}))
+        self._written.append(tree(view, view.at, FINAL_ROWS, {}))
+        self._flush()
 
-    def _line(self, name: str, colour: str, text: str) -> Text:
-        head = Text(name)
-        head.truncate(NAME_CELLS, overflow="ellipsis", pad=False)
-        head.append(" │ ")
-        head.stylize(colour)
-        return head.append(Text.from_ansi(text) if "\x1b" in text else Text(text))
+    def _flush(self) -> None:
+        """Above the tree, which is drawn again below."""
+        if self._written:
+            self._console.print(*self._written, sep="\n", soft_wrap=True)
+            self._written = []
 
-    def _print_tail(self, job: JobView, tail: Sequence[LogLine]) -> None:
-        title = f"{job.name}: {reason_words(job.reason, job.exit_code)}"
-        self._console.print(Rule(Text(title, "bold red"), style="red", align="left"))
-        for line in tail:
-            self._console.print(Text.from_ansi(printable(line["text"])), soft_wrap=True)
-        self._console.print(Rule(style="red"))
+
+def _line(name: str, colour: str, text: str) -> Text:
+    head = Text(name)
+    head.truncate(NAME_CELLS, overflow="ellipsis", pad=False)
+    head.append(" │ ")
+    head.stylize(colour)
+    return head.append(Text.from_ansi(text) if "\x1b" in text else Text(text))
+
+
+def _tail(job: JobView, tail: Sequence[LogLine]) -> list[RenderableType]:
+    """How a failed job's log ends, framed."""
+    title = Text(f"{job.name}: {reason_words(job.reason, job.exit_code)}", "bold red")
+    shown = [Text.from_ansi(printable(line["text"])) for line in tail]
+    return [Rule(title, style="red", align="left"), *shown, Rule(style="red")]

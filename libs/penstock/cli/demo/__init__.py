@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from importlib import resources
 from pathlib import Path
@@ -85,19 +86,33 @@ def _print_table(measures: Measures) -> None:
 
 
 def _say_next(shown: dict[str, PipelineView], *, keep: bool) -> None:
-    failed = shown["failure.yml"].pipeline_id
-    hello = Path("examples/hello.yml")
-    file = str(hello) if hello.exists() else os.path.relpath(str(FILES / "fan_out.yml"))
+    program, failed = _program(), shown["failure.yml"].pipeline_id
     rows = [
-        (f"penstock run {file}", "run a pipeline and follow it"),
-        (f"penstock show {failed}", "what became of the one that failed"),
-        (f"penstock logs {failed}/integration", "and why"),
+        (f"{program} run {_example()}", "run a pipeline and follow it"),
+        (f"{program} show {failed}", "what became of the one that failed"),
+        (f"{program} logs {failed}/integration", "and why"),
     ]
     if not keep:
-        rows.insert(0, ("penstock up", "start the stack again; it still knows these pipelines. Then:"))
+        rows.insert(0, (f"{program} up", "start the stack again; it still knows these pipelines. Then:"))
     _say("\nWhat to try next, in another terminal" if keep else "\nWhat to try next")
     for command, about in rows:
         _say(f"  {click.style(command, fg='cyan')}\n      {about}")
+
+
+def _program() -> str:
+    """How this program is called from here: by its path where another one, or none, would be found."""
+    own = Path(sys.executable).with_name("penstock")
+    found = shutil.which("penstock")
+    return "penstock" if found and own.exists() and own.samefile(found) else _short(own)
+
+
+def _example() -> str:
+    hello = Path("examples/hello.yml")
+    return str(hello) if hello.exists() else _short(FILES / "fan_out.yml")
+
+
+def _short(path: object) -> str:
+    return min(str(path), os.path.relpath(str(path)), key=len)
 
 
 def _say(text: str, **style: object) -> None:
