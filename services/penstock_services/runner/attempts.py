@@ -69,7 +69,8 @@ class Attempts:
         """Dispatchers gave these to this session: start them, keep them for later, or give them back."""
         self._give_back(self._session.accept(grants.n, grants.grants, self._clock.monotonic()))
         self._start()
-        self._on_change()
+        if self._session.has_ended:
+            self._on_change()
 
     def give_back_overdue(self) -> None:
         """Give back what has waited for a slot for so long that its lease may end before its start."""

@@ -11,7 +11,7 @@ Orders come as length-prefixed JSON on a Unix socket, the write ends of the atte
 | order | what the guard does |
 |---|---|
 | `{"path", "argv", "env", "cwd", "last"}` | runs a step; after the `last` one kills what it left |
-| `{"stop": grace}` | SIGTERM to the step's process group, SIGKILL to everything after so many seconds |
+| `{"stop": grace}` | SIGTERM to the step's process group and to all that left it, SIGKILL after so long |
 | `{"finish": true}` | kills what the steps left |
 
 Answers are lines of JSON: `{"exited": wait status, "stopped", "dead"}`, `{"failed": errno, "text", "dead"}`
@@ -90,6 +90,13 @@ def kill_tree(root: int, spared: frozenset[int] = frozenset()) -> None:
         _signal(new, signal.SIGSTOP)
         frozen |= new
     _signal(frozen, signal.SIGKILL)
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 def _signal(pids: set[int], number: signal.Signals) -> None:
@@ -203,6 +210,9 @@ class Guard:
         if self._step is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._step, signal.SIGTERM)
+            # Those that left the group would otherwise sit out the grace without knowing of it.
+            others = {pid for pid in descendants(os.getpid()) if _group(pid) != self._step}
+            _signal(others, signal.SIGTERM)
 
     def _look_after_children(self) -> None:
         children = self._reap()

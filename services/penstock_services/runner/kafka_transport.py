@@ -6,6 +6,7 @@ Grants and control records are keyed by session, so one partition of each topic 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -132,7 +133,9 @@ class KafkaTransport:
         acked: asyncio.Future[None] = self._loop.create_future()
 
         def done(error: Exception | None) -> None:
-            self._loop.call_soon_threadsafe(_settle, acked, error)
+            # The loop is closed when the sender delivers its last records after the session's end.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(_settle, acked, error)
 
         sender.post(records, done)
         await acked

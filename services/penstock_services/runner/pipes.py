@@ -27,11 +27,15 @@ class Pipes:
         self._writers: list[int] = []
         self._readers: dict[int, Stream] = {}
         streams: tuple[Stream, Stream] = ("stdout", "stderr")
-        for stream in streams:
-            reader, writer = os.pipe()
-            os.set_blocking(reader, False)
-            self._readers[reader] = stream
-            self._writers.append(writer)
+        try:
+            for stream in streams:
+                reader, writer = os.pipe()
+                os.set_blocking(reader, False)
+                self._readers[reader] = stream
+                self._writers.append(writer)
+        except OSError:
+            self.close()
+            raise
         self._read_on()
 
     def hand_to(self, guard: Guard) -> None:

@@ -21,6 +21,8 @@ FRESH_HEARTBEATS: Final = 2.0
 """A grant that answers an older heartbeat is not accepted (protocol §3)."""
 START_HEARTBEATS: Final = 2.5
 """A grant is not started any more, so that its lease of three heartbeats cannot end before its start."""
+MAX_HELD: Final = 10_000
+"""Attempts that a heartbeat may list. Only unsettled ends can come near it; then no more is accepted."""
 REFUSED: Final = -1
 """The duration told of an attempt that never took a slot."""
 
@@ -117,6 +119,11 @@ class Session:
             if not seat.voided
         ]
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether attempts left their slots that no offer told of."""
+        return bool(self._ended)
+
     def take_ended(self) -> list[Ended]:
         """The attempts that left their slots since the last call."""
         ended, self._ended = self._ended, []
@@ -135,8 +142,7 @@ class Session:
             if key in self._seen or key in self._seen_before or key in self._seats:
                 continue
             self._seen.add(key)
-            executor = grant.spec.get("executor", DEFAULT_EXECUTOR)
-            if not welcome or self._granted + self._running >= self._bound or executor not in self.executors:
+            if not welcome or self._is_full() or _executor(grant) not in self.executors:
                 refused.append(grant)
                 self._ended.append(Ended(grant.job_id, grant.attempt, REFUSED))
                 continue
@@ -201,8 +207,16 @@ class Session:
         if seat is not None and seat.phase == "ended":
             del self._seats[key]
 
+    def _is_full(self) -> bool:
+        return self._granted + self._running >= self._bound or len(self._seats) >= MAX_HELD
+
     def _leave(self, seat: Seat) -> None:
         seat.phase = "ended"  # so that the queue skips it
         self._granted -= 1
         self._ended.append(Ended(seat.grant.job_id, seat.grant.attempt, REFUSED))
         del self._seats[seat.key]
+
+
+def _executor(grant: Grant) -> str:
+    name: str = grant.spec.get("executor", DEFAULT_EXECUTOR)
+    return name

@@ -288,6 +288,25 @@ def alive(pids: list[int]) -> list[int]:
     return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
+def test_everybody_is_told_to_end_once_also_who_left_the_group(on: Any) -> None:
+    async def body(m: Any) -> None:
+        polite = "trap 'echo told \\$0; exit' TERM; : > up-\\$0; while :; do sleep 0.01; done"
+        begun = m.begin(
+            "trap 'echo told main' TERM\n"
+            f'setsid sh -c "{polite}" apart &\n'
+            f'sh -c "{polite}" within &\n'
+            "sleep 1000 & setsid sleep 1000 &\n"
+            "until [ -e up-apart ] && [ -e up-within ]; do sleep 0.01; done; echo ready; wait"
+        )
+        await begun.output.until(b"ready\n")
+        begun.stop(600)
+        assert (await begun.result).stopped
+        told = [line for line in begun.output.out.split(b"\n") if line.startswith(b"told")]
+        assert sorted(told) == [b"told apart", b"told main", b"told within"]
+
+    on(body)
+
+
 def test_what_a_job_leaves_behind_dies_with_it(on: Any) -> None:
     async def body(m: Any) -> None:
         script = (

@@ -84,6 +84,15 @@ def test_an_attempt_from_grant_to_settled(within: Any, new_grant: NewGrant, cloc
     within(body)
 
 
+def test_a_grant_that_only_starts_needs_no_offer(within: Any, new_grant: NewGrant) -> None:
+    async def body(it: Any) -> None:
+        it.transport.grant(new_grant())
+        await it.transport.report("started")
+        assert it.transport.offers.empty()
+
+    within(body)
+
+
 def test_a_burst_of_noops_is_one_record_a_pipeline_and_one_offer(within: Any, new_grant: NewGrant) -> None:
     async def body(it: Any) -> None:
         pipelines = [new_grant().pipeline_id for _ in range(2)]

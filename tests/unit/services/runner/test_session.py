@@ -112,6 +112,21 @@ def test_more_than_slots_and_look_ahead_is_given_back(session: Session, new_gran
     assert session.take_ended() == [Ended(g.job_id, 1, -1) for g in grants[5:]]
 
 
+def test_ends_that_nobody_settles_stop_the_flow(
+    session: Session, new_grant: NewGrant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock_services.runner.session.MAX_HELD", 2)
+    for _ in range(2):
+        assert session.accept(1, [new_grant()], 101.0) == []
+        seat = session.start(101.0)
+        assert seat is not None
+        session.end(seat, 101.0)
+    more = new_grant()
+    assert session.accept(1, [more], 101.0) == [more]
+    session.settle(seat.key)
+    assert session.accept(1, [new_grant()], 101.0) == []
+
+
 def test_a_job_for_an_executor_that_is_not_here_is_given_back(session: Session, new_grant: NewGrant) -> None:
     grant = new_grant(executor="container")
     assert session.accept(1, [grant], 101.0) == [grant]
