@@ -9,7 +9,7 @@ import click
 from penstock.cli import exit_codes
 from penstock.cli.gateway import connect, url_option
 from penstock.cli.output import json_flag, print_json, print_table
-from penstock.cli.words import ago, counted, span, timestamp
+from penstock.cli.words import ago, marked, span, timestamp
 from penstock.client.records import Pipeline
 from penstock.core.states import PIPELINE_STATES
 from penstock.runtime.clock import SystemClock
@@ -35,7 +35,7 @@ def ls(states: Sequence[str], branch: str, repo: str, limit: int, url: str, as_j
         click.echo("no pipelines", err=True)
     else:
         now = SystemClock().now()
-        columns = ("pipeline", "name", "state", "branch", "created", "took", "jobs")
+        columns = ("pipeline", "state", "created", "took", "jobs", "branch", "name")
         print_table(columns, [_row(pipeline, now) for pipeline in pipelines])
     return exit_codes.OK
 
@@ -46,10 +46,10 @@ def _row(pipeline: Pipeline, now: float) -> tuple[str, ...]:
     took = span((timestamp(finished) if finished else now) - created)
     return (
         pipeline["pipeline_id"],
-        pipeline.get("name", ""),
         pipeline["state"],
-        (pipeline.get("git") or {}).get("branch", ""),
         ago(now - created),
         took,
-        counted(pipeline["counts"]),
+        marked(pipeline["counts"]),
+        (pipeline.get("git") or {}).get("branch", ""),
+        pipeline.get("name", ""),
     )

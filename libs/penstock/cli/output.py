@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+UNLIMITED = 10_000
+"""Columns of what is no terminal."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -22,17 +25,21 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table without borders; text is printed as it is, never read as markup."""
+    """A table without borders; text is printed as it is, never read as markup.
+
+    Only the last column is folded where a line is too long; where no terminal sets a width nothing is.
+    """
     # Imported here: a service's process starts through this package and prints no table.
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for at, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=at < len(columns) - 1)
     for row in rows:
         table.add_row(*(Console().render_str(str(cell), markup=False, highlight=False) for cell in row))
-    Console(soft_wrap=False).print(table)
+    width = None if Console().is_terminal else UNLIMITED
+    Console(width=width).print(table)
 
 
 def megabytes(size: int) -> str:

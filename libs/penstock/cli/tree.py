@@ -47,11 +47,11 @@ _URGENCY: Final = (
 
 def tree(view: PipelineView, now: float, rows: int, last_lines: dict[str, str]) -> RenderableType:
     """The pipeline with at most `rows` jobs; `last_lines` is what running ones wrote last, by job id."""
-    grid = Table.grid(padding=(0, 1))
+    grid = Table.grid(padding=(0, 1), expand=True)
     grid.add_column(no_wrap=True, overflow="ellipsis", max_width=50)
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True, justify="right")
-    grid.add_column(no_wrap=True, overflow="ellipsis", style="bright_black")
+    grid.add_column(no_wrap=True, overflow="ellipsis", style="bright_black", ratio=1)
     shown = _most_urgent(view, rows)
     stages = view.stages()
     named = len(stages) > 1 or any(stage for stage, _ in stages)
@@ -68,7 +68,7 @@ def tree(view: PipelineView, now: float, rows: int, last_lines: dict[str, str]) 
         states: dict[str, int] = {}
         for job in hidden:
             states[job.state] = states.get(job.state, 0) + 1
-        parts.append(Text(f"… and {plural(len(hidden), 'job')} more: {counted(states)}", "bright_black"))
+        parts.append(Text(f"… and {plural(len(hidden), 'more job')}: {counted(states)}", "bright_black"))
     return Group(*parts)
 
 
@@ -178,7 +178,7 @@ class TreeScreen(Screen):
         for job, tail in self._failures[:SHOWN_TAILS]:
             self._written += _tail(job, tail)
         if len(self._failures) > SHOWN_TAILS:
-            self.note(f"… and {plural(len(self._failures) - SHOWN_TAILS, 'job')} more failed")
+            self.note(f"… and {plural(len(self._failures) - SHOWN_TAILS, 'more job')} failed")
         self._failures = []
         self._written.append(tree(view, view.at, FINAL_ROWS, {}))
         self._flush()

@@ -120,9 +120,18 @@ def clock_time(at: float) -> str:
 
 def counted(counts: Mapping[str, int]) -> str:
     """Jobs by state, in the order of a job's life: `3 SUCCESS, 1 FAILED`."""
+    return ", ".join(f"{counts[state]} {state}" for state in _ordered(counts))
+
+
+def marked(counts: Mapping[str, int]) -> str:
+    """The same in few columns: `3 ✓  1 ✗`."""
+    return "  ".join(f"{counts[state]} {look(state).mark}" for state in _ordered(counts))
+
+
+def _ordered(counts: Mapping[str, int]) -> list[str]:
+    """States with jobs, in the order of a job's life, unknown ones last."""
     known = [state for state in JOB_STATES if counts.get(state)]
-    others = sorted(state for state in counts if state not in JOB_STATES and counts[state])
-    return ", ".join(f"{counts[state]} {state}" for state in (*known, *others))
+    return known + sorted(state for state in counts if state not in JOB_STATES and counts[state])
 
 
 def natural(name: str) -> Sequence[tuple[int, str]]:

@@ -3,7 +3,7 @@
 | server   | works when            | then                                              |
 |----------|-----------------------|---------------------------------------------------|
 | kafka    | a produce is acked    | the topics                                        |
-| postgres | a query answers       | the migrations, tenant `default` and its token     |
+| postgres | a query answers       | the migrations, the services' roles, a tenant and token |
 | s3       | a PUT is stored       | the bucket                                        |
 
 A process of its own: the supervisor stays small and loads no driver. Everything in it may be repeated.
@@ -27,10 +27,11 @@ PAUSE: Final = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
-class TokenSettings:
-    """The bearer token that the local stack registers."""
+class SecretSettings:
+    """What the local stack made up for this run."""
 
     local_token: str = settings.setting(doc="Token of tenant `default`; made by `penstock up`.", secret=True)
+    local_password: str = settings.setting(doc="Password of the services' roles in Postgres.", secret=True)
 
 
 def prepare_kafka() -> None:
@@ -44,16 +45,21 @@ def prepare_kafka() -> None:
 
 
 def prepare_postgres() -> None:
-    """Probe, then migrate and register the token."""
+    """Probe, then migrate, let the services in and register the token."""
+    from penstock.store.database import Database
     from penstock.store.migrate import migrate
     from penstock.store.probe import probe
+    from penstock.store.roles import SERVICES
+    from penstock.store.setup import set_passwords
     from penstock.store.tenants import ensure_local_token
 
     dsn = settings.load(settings.PostgresSettings).postgres_dsn
     until_it_works(lambda: probe(dsn))
-    token = settings.load(TokenSettings).local_token
+    secrets = settings.load(SecretSettings)
     until_it_works(lambda: migrate(dsn))
-    until_it_works(lambda: ensure_local_token(dsn, token))
+    passwords = dict.fromkeys(SERVICES, secrets.local_password)
+    until_it_works(lambda: set_passwords(Database(dsn, "penstock-setup"), passwords))
+    until_it_works(lambda: ensure_local_token(dsn, secrets.local_token))
 
 
 def prepare_s3() -> None:

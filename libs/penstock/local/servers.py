@@ -109,7 +109,11 @@ class Servers:
         """Runs `penstock.local.prepare` to its end."""
         command = Command(
             arguments=(sys.executable, "-m", "penstock.local.prepare", server),
-            environment={**environ, "PENSTOCK_LOCAL_TOKEN": self._credentials.token},
+            environment={
+                **environ,
+                "PENSTOCK_LOCAL_TOKEN": self._credentials.token,
+                "PENSTOCK_LOCAL_PASSWORD": self._credentials.postgres_password,
+            },
             directory=self._folder.path.parent,
         )
         log = self._folder.logs / f"prepare-{server}.log"

@@ -12,11 +12,19 @@ from penstock.local.folder import StackFolder
 from penstock.local.ports import HOST, Ports
 from penstock.local.process import Command
 from penstock.local.settings import LocalSettings
+from penstock.store.roles import SERVICES as WITH_DATABASE
+from penstock.store.roles import service_dsn
 
 CONTROL: Final = ("intake", "advancer", "dispatcher", "reaper", "canceller", "logs")
 SERVICES: Final = (*CONTROL, "gateway", "runner")
 """In the order in which they start; they stop the other way round."""
 POLL_SECONDS: Final = 0.05
+DEFAULTS: Final = {"PENSTOCK_OPEN_TENANCY": "true", "PENSTOCK_RETRY_BASE_SECONDS": "1"}
+"""Fit for trying things out; the user's own environment goes over them."""
+NOT_FOR_RUNNERS: Final = frozenset(
+    ("PENSTOCK_POSTGRES_DSN", "PENSTOCK_S3_ACCESS_KEY", "PENSTOCK_S3_SECRET_KEY")
+)
+"""A runner runs other people's code: it never holds the keys of the servers."""
 DRAIN_SECONDS: Final = "5"
 """Jobs that run when a local stack is stopped get this long to end, unless the user sets more."""
 STOP_SECONDS: Final = 10.0
@@ -40,13 +48,17 @@ def service_specs(
                 "PENSTOCK_INSTANCE": f"{name}-{replica}",
                 "PENSTOCK_LOG_FORMAT": "json",
             }
+            if name in WITH_DATABASE:
+                own["PENSTOCK_POSTGRES_DSN"] = service_dsn(environment["PENSTOCK_POSTGRES_DSN"], name)
             if name == "runner":
                 own["PENSTOCK_DRAIN_SECONDS"] = environment.get("PENSTOCK_DRAIN_SECONDS", DRAIN_SECONDS)
             port = health
             if name == "gateway":
                 port = ports.reserve(settings.gateway_port, "gateway")
                 own["PENSTOCK_GATEWAY_PORT"] = str(port)
-            specs.append(_spec(folder, settings, name, replica, port, {**environment, **own}, health))
+            specs.append(
+                _spec(folder, settings, name, replica, port, {**DEFAULTS, **environment, **own}, health)
+            )
     return specs
 
 

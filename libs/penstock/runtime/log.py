@@ -7,10 +7,13 @@ import sys
 from typing import Any, cast
 
 import orjson
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from penstock.core.errors import StopProcess
+from penstock.runtime.lean import without
+
+with without("rich"):  # structlog would load it for tracebacks that are drawn; ours are plain
+    import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 

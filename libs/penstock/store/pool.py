@@ -13,6 +13,8 @@ from penstock.store.database import Database
 
 CALL_SECONDS: Final = 10.0
 """A call that has no answer by then counts as failed; its outcome is unknown."""
+SHUN_SECONDS: Final = 1.0
+"""So long after that no other call is tried: each of them would wait as long for a server that is silent."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,6 +29,7 @@ class Pool:
         self._dsn = dsn
         self._application = application
         self._call_seconds = call_seconds
+        self._shunned_until = 0.0
         self._local = threading.local()
         self._opened: list[Database] = []
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="store", initializer=self._open)
@@ -39,12 +42,14 @@ class Pool:
         Raises:
             RetryLater: the server is away, or did not answer in time.
         """
-        called = asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: function(self._local.database, *args, **kwargs)
-        )
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._shunned_until:
+            raise RetryLater("postgres: it did not answer just now", component="postgres")
+        called = loop.run_in_executor(self._threads, lambda: function(self._local.database, *args, **kwargs))
         try:
             return await asyncio.wait_for(called, self._call_seconds)
         except TimeoutError:
+            self._shunned_until = loop.time() + SHUN_SECONDS
             raise RetryLater(
                 f"postgres: no answer within {self._call_seconds:g} s", component="postgres"
             ) from None

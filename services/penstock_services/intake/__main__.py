@@ -9,7 +9,7 @@ from penstock.kafka.consumer import GroupSource
 from penstock.kafka.loop import run_loop
 from penstock.kafka.producer import Producer
 from penstock.objects.definitions import StoredDefinitions
-from penstock.objects.s3 import S3Objects
+from penstock.objects.later import LaterObjects
 from penstock.runtime.run import Process, start
 from penstock.store.database import Database
 from penstock_services.intake.handle import Intake
@@ -19,7 +19,7 @@ from penstock_services.intake.settings import IntakeSettings
 def body(process: Process, settings: IntakeSettings) -> None:
     """Run until told to stop."""
     db = Database(settings.postgres.postgres_dsn, f"penstock-{process.instance}")
-    definitions = StoredDefinitions(S3Objects(settings.objects))
+    definitions = StoredDefinitions(LaterObjects(settings.objects))
     intake = Intake(db, definitions, actor=process.instance, open_tenancy=settings.open_tenancy)
     with Producer(settings.kafka, name=process.instance) as producer:
         source = GroupSource(settings.kafka, [topics.PIPELINES_REQUESTED.name], "penstock-intake")

@@ -10,13 +10,16 @@ from penstock.core.errors import StopProcess
 from penstock.store import jobs, outbox, requests, tenants, workers
 from penstock.store.changes import Changes
 from penstock.store.database import Database
-from penstock.store.roles import SERVICES, service_dsn, set_passwords
+from penstock.store.roles import SERVICES, service_dsn
+from penstock.store.setup import set_passwords
 from penstock.testing.graphs import ACTOR, POLICY, World
 
 
 @pytest.fixture(scope="module")
 def connect(postgres_dsn: str) -> Iterator[Callable[[str], Database]]:
-    set_passwords(postgres_dsn, dict.fromkeys(SERVICES, "p@ss/word"))
+    owner = Database(postgres_dsn, "test")
+    set_passwords(owner, dict.fromkeys(SERVICES, "p@ss/word"))
+    owner.close()
     made: list[Database] = []
 
     def as_service(name: str) -> Database:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.cli.words import LOOKS, REASONS, ago, counted, look, natural, reason_words, span
+from penstock.cli.words import LOOKS, REASONS, ago, counted, look, marked, natural, reason_words, span
 from penstock.core.states import JOB_STATES, PIPELINE_STATES
 from penstock.core.states import REASONS as KNOWN
 
@@ -59,6 +59,7 @@ def test_ages(seconds: float, words: str) -> None:
 
 def test_counts_follow_the_life_of_a_job() -> None:
     counts = {"SUCCESS": 3, "PENDING": 1, "FAILED": 0, "FROZEN": 2}
+    assert marked(counts) == "1 ·  3 ✓  2 •"
     assert counted(counts) == "1 PENDING, 3 SUCCESS, 2 FROZEN"
 
 

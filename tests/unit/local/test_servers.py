@@ -43,7 +43,7 @@ def test_each_replica_has_its_own_name_and_ports(tmp_path: Path) -> None:
             StackFolder(tmp_path),
             LocalSettings(health_port=22_500, gateway_port=22_900),
             ports,
-            {"PENSTOCK_KAFKA_BOOTSTRAP": "k", "PENSTOCK_LOG_LEVEL": "debug"},
+            {"PENSTOCK_POSTGRES_DSN": "postgresql://penstock:pw@h:1/p", "PENSTOCK_LOG_LEVEL": "debug"},
             {**dict.fromkeys(SERVICES, 1), "advancer": 2, "reaper": 0},
         )
     finally:
@@ -57,6 +57,8 @@ def test_each_replica_has_its_own_name_and_ports(tmp_path: Path) -> None:
     assert advancer.arguments == (sys.executable, "-m", "penstock", "service", "advancer")
     assert advancer.environment["PENSTOCK_INSTANCE"] == "advancer-1"
     assert advancer.environment["PENSTOCK_LOG_LEVEL"] == "debug"
+    assert advancer.environment["PENSTOCK_POSTGRES_DSN"] == "postgresql://penstock_advancer:pw@h:1/p"
+    assert "PENSTOCK_POSTGRES_DSN" not in specs[-1].command.environment, "a runner has no database"
     health = [spec.command.environment["PENSTOCK_HTTP_PORT"] for spec in specs]
     assert len(set(health)) == len(specs)
     gateway = specs[6]

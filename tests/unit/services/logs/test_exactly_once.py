@@ -157,7 +157,7 @@ actions = st.sampled_from([*ACTIONS, "read", "read", "read", "wait", "wait", "ag
 places = st.integers(0, 11)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(
     st.lists(st.integers(1, LAST - 1), max_size=5),
     st.one_of(st.just(set[int]()), st.sets(st.integers(0, 5), max_size=3)),
