@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import click
 
 from penstock.cli import exit_codes
 from penstock.cli.gateway import connect, url_option
 from penstock.cli.output import json_flag, print_json, print_table
-from penstock.cli.words import ago, marked, span, timestamp
+from penstock.cli.words import ago, cut, marked, span, timestamp
 from penstock.client.records import Pipeline
 from penstock.core.states import PIPELINE_STATES
 from penstock.runtime.clock import SystemClock
+
+NAME_CHARACTERS: Final = 32
 
 
 @click.command()
@@ -35,7 +38,7 @@ def ls(states: Sequence[str], branch: str, repo: str, limit: int, url: str, as_j
         click.echo("no pipelines", err=True)
     else:
         now = SystemClock().now()
-        columns = ("pipeline", "state", "created", "took", "jobs", "branch", "name")
+        columns = ("pipeline", "name", "state", "age", "took", "jobs", "branch")
         print_table(columns, [_row(pipeline, now) for pipeline in pipelines])
     return exit_codes.OK
 
@@ -46,10 +49,10 @@ def _row(pipeline: Pipeline, now: float) -> tuple[str, ...]:
     took = span((timestamp(finished) if finished else now) - created)
     return (
         pipeline["pipeline_id"],
+        cut(pipeline.get("name", ""), NAME_CHARACTERS),
         pipeline["state"],
-        ago(now - created),
+        ago(now - created).removesuffix(" ago"),
         took,
         marked(pipeline["counts"]),
         (pipeline.get("git") or {}).get("branch", ""),
-        pipeline.get("name", ""),
     )

@@ -124,8 +124,8 @@ def counted(counts: Mapping[str, int]) -> str:
 
 
 def marked(counts: Mapping[str, int]) -> str:
-    """The same in few columns: `3 ✓  1 ✗`."""
-    return "  ".join(f"{counts[state]} {look(state).mark}" for state in _ordered(counts))
+    """The same in few columns: `3 ✓ 1 ✗`."""
+    return " ".join(f"{counts[state]} {look(state).mark}" for state in _ordered(counts))
 
 
 def _ordered(counts: Mapping[str, int]) -> list[str]:
@@ -137,6 +137,11 @@ def _ordered(counts: Mapping[str, int]) -> list[str]:
 def natural(name: str) -> Sequence[tuple[int, str]]:
     """Sorts `test (2)` before `test (10)`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERS.split(name)]
+
+
+def cut(text: str, characters: int) -> str:
+    """Text that is no longer than this."""
+    return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
 def plural(count: int, noun: str) -> str:

@@ -59,7 +59,7 @@ def test_ages(seconds: float, words: str) -> None:
 
 def test_counts_follow_the_life_of_a_job() -> None:
     counts = {"SUCCESS": 3, "PENDING": 1, "FAILED": 0, "FROZEN": 2}
-    assert marked(counts) == "1 ·  3 ✓  2 •"
+    assert marked(counts) == "1 · 3 ✓ 2 •"
     assert counted(counts) == "1 PENDING, 3 SUCCESS, 2 FROZEN"
 
 
