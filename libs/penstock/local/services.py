@@ -12,7 +12,6 @@ from penstock.local.folder import StackFolder
 from penstock.local.ports import HOST, Ports
 from penstock.local.process import Command
 from penstock.local.settings import LocalSettings
-from penstock.store.roles import SERVICES as WITH_DATABASE
 from penstock.store.roles import service_dsn
 
 CONTROL: Final = ("intake", "advancer", "dispatcher", "reaper", "canceller", "logs")
@@ -48,18 +47,22 @@ def service_specs(
                 "PENSTOCK_INSTANCE": f"{name}-{replica}",
                 "PENSTOCK_LOG_FORMAT": "json",
             }
-            if name in WITH_DATABASE:
-                own["PENSTOCK_POSTGRES_DSN"] = service_dsn(environment["PENSTOCK_POSTGRES_DSN"], name)
-            if name == "runner":
-                own["PENSTOCK_DRAIN_SECONDS"] = environment.get("PENSTOCK_DRAIN_SECONDS", DRAIN_SECONDS)
             port = health
             if name == "gateway":
                 port = ports.reserve(settings.gateway_port, "gateway")
                 own["PENSTOCK_GATEWAY_PORT"] = str(port)
-            specs.append(
-                _spec(folder, settings, name, replica, port, {**DEFAULTS, **environment, **own}, health)
-            )
+            given = {**_given(name, environment), **own}
+            specs.append(_spec(folder, settings, name, replica, port, given, health))
     return specs
+
+
+def _given(name: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Of what all services share, a service's own part: its role in Postgres; for a runner no keys at all."""
+    if name == "runner":
+        kept = {key: value for key, value in environment.items() if key not in NOT_FOR_RUNNERS}
+        return {"PENSTOCK_DRAIN_SECONDS": DRAIN_SECONDS, **kept}
+    dsn = service_dsn(environment["PENSTOCK_POSTGRES_DSN"], name)
+    return {**DEFAULTS, **environment, "PENSTOCK_POSTGRES_DSN": dsn}
 
 
 def _spec(

@@ -10,7 +10,7 @@ from typing import cast
 
 @contextmanager
 def without(package: str) -> Iterator[None]:
-    """Within, this optional package looks as if it were not installed; what is imported takes its other way."""
+    """Within, this optional package looks as if it were not installed."""
     if package in sys.modules:
         yield
         return
