@@ -59,9 +59,14 @@ class ModelIndex:
 
     def _state(self, key: LogKey) -> LogState:
         head = self._heads.get(key)
-        known = () if head is None else (head.lines, head.last_seq, head.end_seq, head.closed)
-        state = LogState(*key, *known)
-        if key in self.ended:
-            ended, last_seq, seconds = self.ended[key]
-            return LogState(*key, *(known or (None,) * 4), ended, last_seq, seconds)
-        return state
+        state, reported_seq, seconds = self.ended.get(key, (None, None, None))
+        return LogState(
+            *key,
+            lines=None if head is None else head.lines,
+            last_seq=None if head is None else head.last_seq,
+            end_seq=None if head is None else head.end_seq,
+            closed=None if head is None else head.closed,
+            state=state,
+            reported_seq=reported_seq,
+            ended_seconds=seconds,
+        )
