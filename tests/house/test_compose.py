@@ -11,8 +11,9 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from penstock.local.prepare import SERVERS, TokenSettings
+from penstock.local.prepare import SERVERS, SecretSettings
 from penstock.runtime.settings import PREFIX, documented, load
+from penstock.store import roles
 
 ROOT: Final = Path(__file__).parents[2]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
@@ -55,6 +56,13 @@ def test_a_service_starts_itself_with_settings_that_load(name: str) -> None:
     assert load(kind, given)
 
 
+@pytest.mark.parametrize("name", sorted(roles.SERVICES))
+def test_a_service_connects_as_its_own_role(name: str) -> None:
+    owner = environment("setup")
+    dsn = roles.service_dsn(owner["PENSTOCK_POSTGRES_DSN"], name, owner["PENSTOCK_LOCAL_PASSWORD"])
+    assert environment(name)["PENSTOCK_POSTGRES_DSN"] == dsn
+
+
 def test_every_service_waits_for_the_setup() -> None:
     for name in SERVICES:
         assert COMPOSE["services"][name]["depends_on"] == {
@@ -65,7 +73,7 @@ def test_every_service_waits_for_the_setup() -> None:
 def test_the_setup_prepares_every_server() -> None:
     (script,) = COMPOSE["services"]["setup"]["command"]
     assert re.findall(r"python -m penstock\.local\.prepare (\w+)", script) == list(SERVERS)
-    assert load(TokenSettings, environment("setup")).local_token
+    assert load(SecretSettings, environment("setup"))
     assert set(COMPOSE["services"]["setup"]["depends_on"]) == set(SERVERS)
 
 
