@@ -14,6 +14,7 @@ from aiohttp import web
 
 from penstock.core.errors import Problem, RetryLater
 from penstock.core.ids import uuid7
+from penstock.definition.limits import MAX_JSON_BYTES, MAX_YAML_BYTES
 from penstock.definition.request import read_request
 from penstock.events import pipelines, topics
 from penstock.events.codec import encode
@@ -31,6 +32,8 @@ from penstock_services.gateway.watch import Follower
 
 INLINE_BYTES: Final = 64 * 1024
 """A larger definition travels by reference."""
+QUICK_BYTES: Final = 8 * 1024
+"""A larger one is checked in a thread, so that others need not wait: it takes up to half a second."""
 RECORD_BYTES: Final = topics.DOOR_RECORD_BYTES - 8 * 1024
 """What a record may have beside its key and headers."""
 PUBLISH_SECONDS: Final = 2.0
@@ -97,39 +100,46 @@ async def submit(gateway: Gateway, requested: PipelineRequested, trace: str) -> 
 async def _read(gateway: Gateway, requested: PipelineRequested, trace: str) -> Asked:
     """Check the request; put a large definition where intake will find it."""
     now = gateway.process.clock.now()
-    requested, large = _by_reference(requested)
-    stored = large or await gateway.stored_definition(requested)
-    # A large definition is half a second of work; others must not wait for it.
-    read = await asyncio.to_thread(read_request, requested, now=now, stored=stored)
+    inline = _inline(requested)
+    large = len(inline) > INLINE_BYTES
+    if large:
+        reference = DefinitionRef(hashlib.sha256(inline).hexdigest())
+        requested = msgspec.structs.replace(
+            requested, definition=None, definition_yaml=None, definition_ref=reference
+        )
+    stored = inline if large else await gateway.stored_definition(requested)
+    if stored is None and len(inline) <= QUICK_BYTES:
+        read = read_request(requested, now=now)
+    else:
+        read = await asyncio.to_thread(read_request, requested, now=now, stored=stored)
     if read.problems:
         raise invalid(read.problems)
-    pipeline_id = requested.pipeline_id or uuid7(now)
-    asked = Asked(requested, read.digest, pipeline_id, now, trace)
+    asked = Asked(requested, read.digest, requested.pipeline_id or uuid7(now), now, trace)
     if len(encode(requested)) > RECORD_BYTES:
         raise too_large("the request beside its definition", RECORD_BYTES)
-    if large is not None:
-        await asyncio.to_thread(gateway.definitions.keep, requested.tenant, large)
+    if large:
+        await asyncio.to_thread(gateway.definitions.keep, requested.tenant, inline)
     return asked
 
 
-def _by_reference(requested: PipelineRequested) -> tuple[PipelineRequested, bytes | None]:
-    """The request with a reference in place of a large definition, and that definition."""
+def _inline(requested: PipelineRequested) -> bytes:
+    """The definition if it is in the request, and nothing else is.
+
+    Raises:
+        HttpProblem: 413.
+    """
     given = (requested.definition, requested.definition_yaml, requested.definition_ref)
     if sum(one is not None for one in given) != 1:
-        return requested, None  # one problem more for the answer
-    data = b""
+        return b""  # one problem more for the answer
+    data, limit = b"", MAX_JSON_BYTES
     if requested.definition_yaml is not None:
-        data = requested.definition_yaml.encode()
+        data, limit = requested.definition_yaml.encode(), MAX_YAML_BYTES
     elif requested.definition is not None:
         with contextlib.suppress(TypeError):  # not JSON after all: that, too, is told by the check
             data = orjson.dumps(requested.definition)
-    if len(data) <= INLINE_BYTES:
-        return requested, None
-    reference = DefinitionRef(hashlib.sha256(data).hexdigest())
-    moved = msgspec.structs.replace(
-        requested, definition=None, definition_yaml=None, definition_ref=reference
-    )
-    return moved, data
+    if len(data) > limit:
+        raise too_large("the definition", limit)
+    return data
 
 
 def _record(gateway: Gateway, asked: Asked, pipeline_id: str) -> Outgoing:

@@ -75,6 +75,7 @@ BAD_JSON: list[tuple[bytes, int, str]] = [
     (request(definition=None, definition_ref={}), 422, "definition_ref"),
     (request(definition=None, definition_yaml=5), 422, "definition_yaml"),
     (request(git={"message": "m" * 1_100_000}), 413, ""),
+    (request(definition=None, definition_yaml="#" * 600_000), 413, ""),
 ]
 BAD_YAML: list[tuple[bytes, str, int, str]] = [
     (b"", "", 422, ""),
