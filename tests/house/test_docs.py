@@ -152,7 +152,6 @@ def test_programs_in_pages_work(
     (tmp_path / ".penstock").mkdir()
     (tmp_path / ".penstock" / "stack.json").write_text('{"kafka": {"bootstrap": "127.0.0.1:9092"}}')
     Producer.produced.clear()
-    monkeypatch.setattr("builtins.open", _open_and_close)
     exec(compile(text, name, "exec"), {})
     for topic, key, value in Producer.produced:
         request = pipelines.requested.decode(value.encode())
@@ -160,17 +159,6 @@ def test_programs_in_pages_work(
         assert request.definition is not None
         assert check(load_json_object(request.definition))
     assert Producer.produced or EXAMPLE["state"] in capsys.readouterr().out
-
-
-class _Text(str):
-    """The text of a file that is closed already; the programs are short and do not close theirs."""
-
-    def read(self) -> str:
-        return self
-
-
-def _open_and_close(path: str) -> _Text:
-    return _Text(Path(path).read_text("utf-8"))
 
 
 class Producer:
