@@ -21,8 +21,10 @@ _PIPELINE: LiteralString = (
     "json_build_object('tenant', p.tenant, 'pipeline_id', p.id, 'request_id', p.request_id, 'name', p.name,"
     " 'state', p.state, 'terminal', p.finished_at IS NOT NULL, 'version', p.version, 'reason', p.reason,"
     " 'trigger', p.trigger, 'git', p.git, 'errors', p.errors, 'rerun_of', p.rerun_of,"
-    # Those of an ended pipeline are final; of any other they are those of its last transition.
-    " 'counts', CASE WHEN p.finished_at IS NULL THEN counts_v1(p.id) ELSE p.counts END,"
+    # The row has those of the last transition: of a pipeline that goes on, they are counted anew.
+    " 'counts', CASE WHEN p.finished_at IS NOT NULL THEN p.counts ELSE ("
+    "SELECT coalesce(json_object_agg(c.state, c.jobs ORDER BY c.state), '{}') FROM ("
+    "SELECT n.state, count(*) AS jobs FROM jobs AS n WHERE n.pipeline_id = p.id GROUP BY n.state) AS c) END,"
     " 'created_at', " + _utc("p.created_at") + ", 'changed_at', " + _utc("p.changed_at") + ","
     " 'started_at', " + _utc("p.started_at") + ", 'finished_at', " + _utc("p.finished_at") + ")"
 )

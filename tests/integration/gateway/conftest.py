@@ -30,6 +30,7 @@ from penstock.store import jobs, queries, requests, tenants
 from penstock.store.changes import Changes
 from penstock.store.database import Database
 from penstock.store.pool import Pool
+from penstock.store.roles import role_of
 from penstock.testing.databases import fresh_database
 from penstock.testing.servers import Servers
 from penstock_services.canceller.handle import Canceller
@@ -269,7 +270,9 @@ def control(bus: MemoryBus, tokens: str, objects: MemoryObjects) -> Iterator[Con
 async def house(
     bus: MemoryBus, tokens: str, objects: MemoryObjects, control: Control
 ) -> AsyncIterator[House]:
-    pool, log_pool = Pool(tokens, "gateway", size=4), Pool(tokens, "logs", size=2)
+    # Under the grants that it has in earnest.
+    as_role = f"{tokens}?options=-c%20role%3D{role_of('gateway')}"
+    pool, log_pool = Pool(as_role, "gateway", size=4), Pool(as_role, "logs", size=2)
     tails = tail_session()
     gateway = Gateway(
         settings=settings(tokens),
