@@ -62,10 +62,9 @@ def show(topic: str, limit: int, as_json: bool) -> int:
         print_json({"topic": name, "records": records})
         return exit_codes.OK
     for record in records:
-        error = f"{record['error']}: " if record["error"] else ""
         origin = f"{record['topic']}[{record['partition']}] offset {record['offset']}"
         click.secho(f"{record['at']} {origin}", bold=True)
-        click.echo(f"  why    {printable(error + record['reason'])}")
+        click.echo(f"  why    {printable(record['reason'])}")
         click.echo(f"  key    {printable(record['key'] or '')}")
         click.echo(f"  value  {_short(record['value'] or '')}")
     if not records:

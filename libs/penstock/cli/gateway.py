@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from penstock.client import Client
 from penstock.core.errors import RetryLater, StopProcess
 from penstock.runtime.settings import load, setting
-
-if TYPE_CHECKING:
-    from penstock.client import Client
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,8 +40,6 @@ def connect(url: str) -> Client:
         StopProcess: there is no token for it, or the stack has no gateway.
         RejectInput: the URL is none.
     """
-    from penstock.client import Client
-
     door = load(DoorSettings)
     url = url or door.url
     if url and door.token:

@@ -42,7 +42,8 @@ def logs(job: str, follow: bool, attempt: int | None, raw: bool, url: str, as_js
     client = connect(url)
     found = find_job(client, job)
     if attempt is None:
-        attempt = found["attempt"] or (_first_attempt(client, found) if follow else 0)
+        waits = follow and not found["attempt"] and not found["terminal"]
+        attempt = _first_attempt(client, found) if waits else found["attempt"]
     elif attempt > found["attempt"]:
         there = f"it has {found['attempt']}" if found["attempt"] else "it has not begun"
         raise RejectInput(Problem(f"{found['name']} has no attempt {attempt}", hint=there))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 import msgspec
@@ -18,15 +18,12 @@ from penstock.cli.output import json_flag, print_json
 from penstock.cli.pipeline_file import PipelineFile, read_pipeline_file
 from penstock.cli.plain import JsonScreen, PlainScreen
 from penstock.cli.view import PipelineView
-from penstock.client import Patience, Refused
+from penstock.client import Client, Patience, Refused
+from penstock.client.records import Receipt
 from penstock.core.errors import Problem, RejectInput, RetryLater
 from penstock.core.ids import uuid4
 from penstock.core.lanes import LANES
 from penstock.runtime.clock import SystemClock
-
-if TYPE_CHECKING:
-    from penstock.client import Client
-    from penstock.client.records import Receipt
 
 F = TypeVar("F", bound=Callable[..., Any])
 

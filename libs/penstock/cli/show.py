@@ -52,8 +52,8 @@ def _head(pipeline: Pipeline, now: float) -> Iterator[str]:
     finished = pipeline.get("finished_at")
     took = span((timestamp(finished) if finished else now) - created)
     name = click.style(pipeline.get("name", ""), bold=True)
-    reason = reason_words(pipeline.get("reason"))
-    yield f"{_state(pipeline['state'])} {name}{f', {reason}' if reason else ''}"
+    words = (_state(pipeline["state"]), name, reason_words(pipeline.get("reason")))
+    yield " ".join(word for word in words if click.unstyle(word))
     yield f"  {pipeline['pipeline_id']}, created {ago(now - created)}, {'took' if finished else 'for'} {took}"
     git = pipeline.get("git") or {}
     parts = (git.get("repo"), git.get("branch"), git.get("sha", "")[:12], git.get("message"))

@@ -36,9 +36,8 @@ def create(tenant: str, scopes: Sequence[str], name: str, as_json: bool) -> int:
         from penstock.store.tenants import add_token, known_tenants, new_token
 
         if not known_tenants(db, [tenant]):
-            raise RejectInput(
-                Problem(f"there is no tenant {tenant!r}", hint=f"penstock tenant create {tenant}")
-            )
+            hint = f"`penstock tenant create {tenant}` registers it"
+            raise RejectInput(Problem(f"there is no tenant {tenant!r}", hint=hint))
         text = new_token()
         token_id = add_token(db, text, tenant=tenant, name=name, scopes=list(dict.fromkeys(scopes)))
     if as_json:

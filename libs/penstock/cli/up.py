@@ -7,7 +7,6 @@ import importlib
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from penstock.local.stack import Stack, read_stack
 from penstock.local.supervisor import Plan
 from penstock.local.voice import Voice
 from penstock.runtime import settings
+from penstock.runtime.clock import pause
 
 DEMO = "penstock.cli.demo:run_demo"
 LOCAL_DEFAULTS = {"PENSTOCK_RETRY_BASE_SECONDS": "1"}
@@ -149,7 +149,7 @@ def _detach(folder: StackFolder, options: Options) -> int:
             if ready:
                 return exit_codes.OK
             try:
-                time.sleep(0.05)
+                pause(0.05)
             except KeyboardInterrupt:
                 child.send_signal(signal.SIGINT)
 
@@ -173,6 +173,6 @@ def _demo(*, keep: bool) -> running.Foreground:
         run_demo(stack, keep=True)
         click.echo("the stack stays up until Ctrl-C")
         while True:  # the supervisor ends this thread with the stack
-            time.sleep(3600)
+            pause(3600)
 
     return demo_and_stay

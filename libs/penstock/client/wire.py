@@ -35,7 +35,10 @@ class Refused(RejectInput):
         self.body = dict(body)
         if status in (401, 403):
             self.exit_code = _LEAVE
-        super().__init__(_problems(body) or [Problem(_detail(status, body))], reason=self.kind)
+        faults = _problems(body)
+        if not faults or status not in (400, 422):  # of a fault in what was sent the detail only counts
+            faults.insert(0, Problem(_detail(status, body)))
+        super().__init__(faults, reason=self.kind)
 
 
 class Busy(RetryLater):
