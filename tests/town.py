@@ -199,6 +199,9 @@ class Town:
             if batch:
                 busy |= self._publish(step(batch, self.clock.now()))
                 source.commit()
+        settled = self.advancer.tick(self.clock.now())
+        if settled is not None:
+            self._publish(settled)
         self.dispatcher.take(self._hints.poll(0))
         if self._sweeps:
             busy |= self._publish(self.reaper.tick(self.clock.now()))

@@ -36,6 +36,8 @@ class JobStatus(msgspec.Struct, frozen=True):
     worker: str | None
     at: str
     duration_ms: int | None = None
+    actor: str | None = None
+    """Service and replica that did it; not part of the interface."""
 
 
 class ReadyJob(msgspec.Struct, frozen=True):

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import time
 from collections.abc import Callable
 from typing import Final
 
 from penstock.core.errors import PenstockError, RetryLater
 from penstock.runtime import settings
+from penstock.runtime.clock import pause
 
 ANSWER_SECONDS: Final = 5.0
 """How long one probe waits for its answer."""
@@ -57,7 +57,7 @@ def prepare_postgres() -> None:
     until_it_works(lambda: probe(dsn))
     secrets = settings.load(SecretSettings)
     until_it_works(lambda: migrate(dsn))
-    passwords = dict.fromkeys(SERVICES, secrets.local_password)
+    passwords: dict[str, str] = dict.fromkeys(SERVICES, secrets.local_password)
     until_it_works(lambda: set_passwords(Database(dsn, "penstock-setup"), passwords))
     until_it_works(lambda: ensure_local_token(dsn, secrets.local_token))
 
@@ -71,7 +71,7 @@ def prepare_s3() -> None:
     until_it_works(lambda: probe(s3, ANSWER_SECONDS))
 
 
-def until_it_works(attempt: Callable[[], object], pause: Callable[[float], None] = time.sleep) -> None:
+def until_it_works(attempt: Callable[[], object], pause: Callable[[float], None] = pause) -> None:
     """Repeat while the server is away; each new reason goes to stderr. The supervisor bounds how long."""
     said = ""
     while True:

@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,7 @@ from typing import Final
 import msgspec
 
 from penstock.core.errors import StopProcess
+from penstock.runtime.clock import pause
 
 LOG_LIMIT: Final = 16 * 1024 * 1024
 """A log larger than this is moved to `NAME.log.1` when its process starts again."""
@@ -159,7 +159,7 @@ def end_leftovers(children: Iterable[Child], grace: float = 5.0) -> int:
     for _ in range(int(grace / 0.05)):
         if not any(is_alive(child) for child in left):
             return len(left)
-        time.sleep(0.05)
+        pause(0.05)
     for child in left:
         if is_alive(child):
             kill_group(child.pid, signal.SIGKILL)

@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ from penstock.local.record import read_record
 from penstock.local.stack import Stack
 from penstock.local.supervisor import Plan, Supervisor
 from penstock.local.voice import Voice
+from penstock.runtime.clock import pause
 
 Foreground = Callable[[Stack], int]
 INTERRUPTED = 130
@@ -71,7 +71,7 @@ def down(folder: StackFolder, voice: Voice, seconds: float = 60.0) -> bool:
         for _ in range(int(seconds / 0.05)):
             if not is_alive(supervisor):
                 break
-            time.sleep(0.05)
+            pause(0.05)
         else:
             voice.say(f"the supervisor did not end within {seconds:.0f} s and is killed")
             os.kill(supervisor.pid, signal.SIGKILL)

@@ -37,6 +37,11 @@ class SystemClock:
         return wake.wait(seconds)
 
 
+def pause(seconds: float) -> None:
+    """Wait in a program that nobody needs to wake: a command, a start-up, a test."""
+    time.sleep(seconds)
+
+
 def rfc3339(now: float) -> str:
     """Unix seconds as RFC 3339 UTC with microseconds, the form of every time in our records."""
     return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

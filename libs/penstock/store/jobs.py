@@ -132,3 +132,17 @@ def queue_depth(db: Database) -> list[tuple[str, str, int, float]]:
         " FROM ready GROUP BY pool, lane ORDER BY pool, lane"
     )
     return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+def states(db: Database, pipeline_id: str) -> dict[str, str]:
+    """Job id -> state of a pipeline's jobs."""
+    return dict(db.rows("SELECT id::text, state FROM jobs WHERE pipeline_id = %s::uuid", (pipeline_id,)))
+
+
+def history(db: Database, job_id: str) -> list[tuple[int, str | None, str, str | None]]:
+    """(version, previous, state, reason) of a job, by version."""
+    rows = db.rows(
+        "SELECT version, previous, state, reason FROM job_transitions WHERE job_id = %s::uuid ORDER BY 1",
+        (job_id,),
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in rows]

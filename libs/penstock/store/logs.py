@@ -117,11 +117,6 @@ class OpenLog(msgspec.Struct, frozen=True):
     end_seq: int | None
 
 
-class _HeadRow(Head, frozen=True):
-    job_id: str = ""
-    attempt: int = 0
-
-
 def index(db: Database, items: Sequence[IndexItem]) -> set[LogKey]:
     """Write these to the index, at most `MAX_ITEMS`, each attempt once; returns those that won.
 
@@ -134,8 +129,8 @@ def index(db: Database, items: Sequence[IndexItem]) -> set[LogKey]:
 
 def heads(db: Database, keys: Sequence[LogKey]) -> dict[LogKey, Head]:
     """How far these logs are stored; an empty head where nothing is."""
-    rows = msgspec.convert(db.one("SELECT log_heads_v1(%s::json)", (_keys(keys),)), list[_HeadRow])
-    found: dict[LogKey, Head] = {(row.job_id, row.attempt): row for row in rows}
+    rows = db.one("SELECT log_heads_v1(%s::json)", (_keys(keys),))
+    found = {(row["job_id"], row["attempt"]): msgspec.convert(row, Head) for row in rows}
     return {key: found.get(key, Head()) for key in keys}
 
 

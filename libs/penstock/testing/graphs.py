@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from penstock.core.ids import uuid4, uuid7
+from penstock.runtime.clock import SystemClock
 from penstock.store import jobs, requests
 from penstock.store.changes import Changes
 from penstock.store.database import Database
@@ -23,11 +23,11 @@ class World:
     ) -> None:
         """specs: one a job, any of {name, condition, continue_on_error, retry_max, pool, lane, labels}."""
         self.db = db
-        self.session = uuid7(time.time())
+        self.session = uuid7(SystemClock().now())
         self.tokens: dict[str, str] = {}
-        self.pipeline = uuid7(time.time())
+        self.pipeline = uuid7(SystemClock().now())
         self.key = uuid4()
-        self.jobs = [uuid7(time.time()) for _ in specs]
+        self.jobs = [uuid7(SystemClock().now()) for _ in specs]
         self.changes = Changes()
         edges = list(edges)
         unmet = [0] * len(specs)
@@ -106,19 +106,13 @@ class World:
 
     def states(self) -> list[str]:
         """State of each job."""
-        rows = dict(
-            self.db.rows("SELECT id::text, state FROM jobs WHERE pipeline_id = %s::uuid", (self.pipeline,))
-        )
-        return [rows[job_id] for job_id in self.jobs]
+        states = jobs.states(self.db, self.pipeline)
+        return [states[job_id] for job_id in self.jobs]
 
     def state(self) -> str:
         """State of the pipeline."""
-        return str(self.db.one("SELECT state FROM pipelines WHERE id = %s::uuid", (self.pipeline,)))
+        return str(requests.newest_status(self.db, [self.pipeline])[0]["state"])
 
     def history(self, number: int) -> list[tuple[int, str | None, str, str | None]]:
         """(version, previous, state, reason) of a job, by version."""
-        rows = self.db.rows(
-            "SELECT version, previous, state, reason FROM job_transitions WHERE job_id = %s::uuid ORDER BY 1",
-            (self.jobs[number],),
-        )
-        return [(row[0], row[1], row[2], row[3]) for row in rows]
+        return jobs.history(self.db, self.jobs[number])

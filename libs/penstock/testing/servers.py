@@ -13,12 +13,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from penstock.core.errors import RetryLater, StopProcess
+from penstock.runtime.clock import SystemClock, pause
 from penstock.runtime.settings import (
     KafkaSettings,
     ObjectSettings,
@@ -58,12 +58,13 @@ class Stack:
 
     def wait(self) -> None:
         """Until it is ready. Raises StopProcess with its output when it is not."""
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
+        clock = SystemClock()
+        deadline = clock.monotonic() + START_SECONDS
+        while clock.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(RetryLater):
                 self.read()
                 return
-            time.sleep(0.05)
+            pause(0.05)
         raise StopProcess(f"the test stack did not start:\n{self.output()}")
 
     def read(self) -> object:

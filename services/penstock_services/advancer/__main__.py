@@ -11,7 +11,7 @@ from penstock.kafka.producer import Producer
 from penstock.runtime.run import Process, start
 from penstock.store.database import Database
 from penstock.store.jobs import Policy
-from penstock_services.advancer.handle import Advancer
+from penstock_services.advancer.handle import TICK_SECONDS, Advancer
 from penstock_services.advancer.settings import AdvancerSettings
 
 
@@ -28,7 +28,7 @@ def body(process: Process, settings: AdvancerSettings) -> None:
     )
     with Producer(settings.kafka, name=process.instance) as producer:
         source = GroupSource(settings.kafka, [topics.JOBS_REPORTS.name], "penstock-advancer")
-        run_loop(process, source, advancer.step, producer, tick=advancer.tick)
+        run_loop(process, source, advancer.step, producer, tick=advancer.tick, tick_seconds=TICK_SECONDS)
 
 
 def main() -> int:

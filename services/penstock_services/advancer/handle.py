@@ -21,6 +21,9 @@ from penstock.store.database import Database, PoisonRow
 from penstock.store.outbox import Acks
 from penstock_services.advancer.decide import Facts, Sorted, decide, finish_row, sort_reports
 
+TICK_SECONDS = 0.1
+"""How soon a runner learns that its reports are settled."""
+FLUSH_SECONDS = 1.0
 MAX_LEVELS = 100
 """Levels of a cascade of skips in one step; what is deeper the sweep brings back."""
 
@@ -45,6 +48,8 @@ class Advancer:
         self._metrics = metrics
         self._jitter = jitter
         self._acks = Acks()
+        self._next_flush = 0.0
+        self._settled: dict[str, list[Settled]] = {}
 
     def step(self, batch: Sequence[Record], now: float) -> Outcome:
         """One batch of reports: everything they change, and `settled` for each of them."""
@@ -68,15 +73,21 @@ class Advancer:
         if self._acks.full():
             self._acks.flush(self._db)
         records = publish.records(changes, self._actor)
-        at = rfc3339(now)
-        for session_id, settled in self._settled(reports, accepted).items():
-            control = Control(session_id=session_id, settled=settled)
-            records.append(publish.control(session_id, control, at, self._actor))
+        self._settle(reports, accepted)
         return Outcome(records, lambda: self._acks.add(changes.outbox_ids), dead)
 
-    def tick(self, _now: float) -> None:
-        """Delete what is acked."""
-        self._acks.flush(self._db)
+    def tick(self, now: float) -> Outcome | None:
+        """Tell the runners what is settled; delete what is acked."""
+        if now >= self._next_flush:
+            self._next_flush = now + FLUSH_SECONDS
+            self._acks.flush(self._db)
+        settled, self._settled = self._settled, {}
+        at = rfc3339(now)
+        records = [
+            publish.control(session_id, Control(session_id=session_id, settled=answers), at, self._actor)
+            for session_id, answers in settled.items()
+        ]
+        return Outcome(records, _nothing) if records else None
 
     def _apply(self, changes: Changes, todo: Sorted) -> set[tuple[str, str]]:
         """Carry the reports out. Returns the (job, token) pairs that were current."""
@@ -135,13 +146,14 @@ class Advancer:
                 jobs.resolve(self._db, changes, rows, actor=self._actor)
             asked = []
 
-    def _settled(
-        self, batch: Sequence[job_events.Reports], accepted: set[tuple[str, str]]
-    ) -> dict[str, list[Settled]]:
-        settled: dict[str, list[Settled]] = {}
+    def _settle(self, batch: Sequence[job_events.Reports], accepted: set[tuple[str, str]]) -> None:
+        """Note what to tell: nobody waits for it but a journal, so it goes out by the tick, many at once."""
         for record in batch:
+            answers = self._settled.setdefault(record.session_id, []) if record.reports else []
             for report in record.reports:
                 ok = (report.job_id, report.token) in accepted
-                answer = Settled(report.job_id, report.attempt, report.kind, ok)
-                settled.setdefault(record.session_id, []).append(answer)
-        return settled
+                answers.append(Settled(report.job_id, report.attempt, report.kind, ok))
+
+
+def _nothing() -> None:
+    """What is lost of these records the runner asks for again."""

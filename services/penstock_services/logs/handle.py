@@ -92,7 +92,7 @@ def _frame(record: Record, at: float) -> Frame:
         return read_frame(record, at)
     except DeadLetter:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever is wrong with a frame, it must not stop its partition
         log.exception("frame cannot be read", place=record.place)
         raise DeadLetter(f"{type(error).__name__}: {error}") from error
 

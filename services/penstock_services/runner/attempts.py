@@ -133,7 +133,7 @@ class Attempts:
             if run_now is not None:
                 try:
                     result = run_now(seat.grant)
-                except Exception:
+                except Exception:  # a plug-in's fault ends its attempt, never the runner
                     log.exception("executor failed", executor=name, job_id=seat.grant.job_id)
                     result = INFRA_ERROR
                 self._end(seat, result)
@@ -167,7 +167,7 @@ class Attempts:
         active.executing = True
         try:
             result = await active.executor.run(seat.grant, output)
-        except Exception as error:
+        except Exception as error:  # a plug-in's fault ends its attempt, never the runner
             log.exception("executor failed", job_id=seat.grant.job_id, attempt=seat.grant.attempt)
             output.write("stderr", f"penstock: the runner could not run this job: {error}\n".encode())
             result = INFRA_ERROR

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from penstock.core.ids import uuid4
 from penstock.store import jobs, outbox, workers
 from penstock.store.changes import Changes
@@ -280,10 +278,12 @@ def test_the_relay_gives_back_what_was_not_acked(db: Database) -> None:
     assert outbox.oldest_age(db) == 0
 
 
-@pytest.mark.parametrize("success", [True, False])
-def test_an_attempt_that_never_ran_costs_no_try(db: Database, success: bool) -> None:
-    world = World(db, [{}])
-    world.claim(0)
-    world.finish(0, success=success, ran=False, reason=None if success else "infra-error")
-    assert db.one("SELECT tries FROM jobs WHERE id = %s::uuid", (world.jobs[0],)) == 0
-    assert "RUNNING" not in [row[2] for row in world.history(0)]
+def test_an_attempt_that_never_ran_costs_no_try_and_is_no_success(db: Database) -> None:
+    world = World(db, [{}, {}])
+    world.claim(0, 1)
+    world.finish(0, success=True, ran=False)
+    world.finish(1, success=False, ran=False, reason="infra-error")
+    assert world.states() == ["FAILED", "RETRYING"]
+    for number in (0, 1):
+        assert db.one("SELECT tries FROM jobs WHERE id = %s::uuid", (world.jobs[number],)) == 0
+        assert "RUNNING" not in [row[2] for row in world.history(number)]

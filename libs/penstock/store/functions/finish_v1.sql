@@ -20,7 +20,7 @@ BEGIN
     WITH n AS (
         SELECT r.*, j.state = 'ASSIGNED' AND r.ran AS fold,
             CASE WHEN j.state = 'CANCELLING' THEN 'CANCELLED'
-                WHEN r.success THEN 'SUCCESS'
+                WHEN r.success AND (r.ran OR j.state <> 'ASSIGNED') THEN 'SUCCESS'
                 WHEN r.reason = 'infra-error' AND j.infra_tries < max_infra THEN 'RETRYING'
                 WHEN r.reason IN ('exit-code', 'signal', 'run-timeout') AND j.tries - j.infra_tries
                     + (j.state = 'ASSIGNED' AND r.ran)::int <= j.retry_max THEN 'RETRYING'

@@ -60,5 +60,6 @@ GRANT EXECUTE ON FUNCTION index_chunks_v1, log_heads_v1, log_states_v1, open_log
     TO penstock_logs;
 GRANT SELECT ON log_chunks, log_heads, attempts, jobs, workers TO penstock_logs;
 
-GRANT EXECUTE ON FUNCTION receive_v1, request_cancel_v1, pipeline_record_v1, log_states_v1 TO penstock_gateway;
+GRANT EXECUTE ON FUNCTION receive_v1, request_cancel_v1, pipeline_record_v1, counts_v1, log_states_v1
+    TO penstock_gateway;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO penstock_gateway;

@@ -111,7 +111,7 @@ def load_executors(place: ExecutorPlace, names: Sequence[str] = ()) -> dict[str,
             )
         try:
             executors[name] = points[name].load()(place)
-        except Exception as error:
+        except Exception as error:  # a plug-in may raise anything when it is loaded
             if names:
                 raise StopProcess(f"executor {name!r} cannot be loaded: {error}") from error
             log.warning("executor left out", executor=name, error=str(error))
