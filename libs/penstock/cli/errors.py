@@ -31,7 +31,7 @@ def guarded(run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         # Whoever read our output has left; nothing more may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(exit_codes.OK)
-    except Exception as error:
+    except Exception as error:  # whatever it is, a user gets a sentence and not a traceback
         if variable("PENSTOCK_DEBUG") == "1":
             raise
         _leave(error, as_json="--json" in words)

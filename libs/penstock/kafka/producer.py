@@ -23,8 +23,8 @@ FRAMING_BYTES: Final = 64 * 1024
 ACKS: Final = "all"
 """Every producer of Penstock waits for all in-sync replicas; it is no setting."""
 GATHER_MS: Final = 0.2
-"""The client waits so long before it sends: as long as it takes to hand it the records of one step. Without it
-the first record of a step goes out alone, and a request is what a broker pays for, not a byte (facts §11)."""
+"""The client waits so long before it sends: as long as it takes to hand it the records of one step. Without
+it the first record of a step goes out alone, and a broker pays for requests, not bytes (facts §11)."""
 POLL_SECONDS: Final = 0.1
 ROOM_SECONDS: Final = 0.005
 """How long to wait before trying again when the client's own queue is full."""

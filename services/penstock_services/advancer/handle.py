@@ -51,7 +51,7 @@ class Advancer:
         self._next_flush = 0.0
         self._settled: dict[str, list[Settled]] = {}
 
-    def step(self, batch: Sequence[Record], now: float) -> Outcome:
+    def step(self, batch: Sequence[Record], _now: float) -> Outcome:
         """One batch of reports: everything they change, and `settled` for each of them."""
         reports: list[job_events.Reports] = []
         dead: list[Dead] = []

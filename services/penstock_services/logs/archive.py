@@ -111,7 +111,7 @@ def _index(db: Database, stored: Sequence[tuple[Cut, IndexItem]]) -> list[Result
         won = logs.index(db, [item for _, item in stored])
     except PoisonRow as error:
         if len(stored) == 1:
-            return [Refused(stored[0][0], str(error))]
+            return [Refused(stored[0][0], str(error).partition("\n")[0])]
         middle = len(stored) // 2
         return [*_index(db, stored[:middle]), *_index(db, stored[middle:])]
     lost = [item.key for _, item in stored if item.key not in won]

@@ -184,10 +184,14 @@ class Memory:
         """A cut can never be stored: forget its frames. Whether they were still here."""
         with self._lock:
             log = self._finish(cut)
-            if log is not None:
-                self._release_all(log, cut.frames)
-                self._ready[log.key] = None
-            return log is not None
+            if log is None:
+                return False
+            self._release_all(log, cut.frames)
+            if log.end is not None:
+                self._release(log.end)
+                log.end = None
+            self._ready[log.key] = None
+            return True
 
     def done(self, topic: str) -> dict[Partition, int]:
         """Up to where each partition is done: what may be committed."""
