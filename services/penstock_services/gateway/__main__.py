@@ -38,9 +38,9 @@ def body(process: Process, settings: GatewaySettings) -> None:
     """Run until told to stop."""
     dsn, name = settings.postgres.postgres_dsn, f"penstock-{process.instance}"
     with (
-        contextlib.closing(Pool(dsn, name, size=settings.connections)) as pool,
+        contextlib.closing(Pool(dsn, name, size=settings.gateway_connections)) as pool,
         contextlib.closing(
-            Pool(dsn, f"{name}-logs", size=settings.log_connections, call_seconds=LOG_CALL_SECONDS)
+            Pool(dsn, f"{name}-logs", size=settings.gateway_log_connections, call_seconds=LOG_CALL_SECONDS)
         ) as log_pool,
         contextlib.closing(Producer(settings.kafka, process.instance)) as producer,
     ):

@@ -40,13 +40,14 @@ class GatewaySettings:
     stream_sweep_seconds: float = setting(
         5.0, doc="How often a live stream looks into Postgres for what Kafka did not bring."
     )
-    connections: int = setting(8, doc="Connections to Postgres.")
-    log_connections: int = setting(8, doc="More of them, for readers of stored logs.")
+    gateway_connections: int = setting(8, doc="Connections to Postgres.")
+    gateway_log_connections: int = setting(8, doc="More of them, for readers of stored logs.")
 
     def __post_init__(self) -> None:
         if self.public_url and not self.public_url.startswith(("http://", "https://")):
             raise ValueError(
                 f"PENSTOCK_PUBLIC_URL={self.public_url!r} does not start with http:// or https://"
             )
-        if self.connections < 1:
-            raise ValueError(f"PENSTOCK_CONNECTIONS={self.connections} is less than 1")
+        for name in ("gateway_connections", "gateway_log_connections"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"PENSTOCK_{name.upper()}={getattr(self, name)} must be at least 1")
