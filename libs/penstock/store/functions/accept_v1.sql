@@ -17,7 +17,7 @@ DECLARE
 BEGIN
     WITH p AS (
         SELECT * FROM json_to_recordset(pipelines) AS p(id uuid, tenant text, key text, hash text)
-        WHERE NOT EXISTS (SELECT FROM pipelines AS old WHERE old.id = p.id)
+        WHERE (SELECT old.id FROM pipelines AS old WHERE old.id = p.id) IS NULL
     ), r AS (
         INSERT INTO requests AS r (tenant, key, hash, pipeline_id, state, received_at)
         SELECT p.tenant, p.key, decode(p.hash, 'hex'), p.id, 'ACCEPTED', at FROM p ORDER BY p.tenant, p.key

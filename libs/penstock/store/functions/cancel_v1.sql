@@ -30,11 +30,12 @@ BEGIN
             AND j.state IN ('PENDING', 'WAITING', 'QUEUED', 'RETRYING', 'ASSIGNED', 'RUNNING')
         RETURNING j AS job
     ), q AS (
-        DELETE FROM ready AS r USING u WHERE r.job_id = (u.job).id
+        DELETE FROM ready AS r WHERE r.job_id = ANY (ARRAY(SELECT (u.job).id FROM u))
     ), t AS (
-        DELETE FROM timers AS t USING u WHERE t.job_id = (u.job).id AND (u.job).state = 'CANCELLED'
+        DELETE FROM timers AS t WHERE t.job_id = ANY (ARRAY(SELECT (u.job).id FROM u
+            WHERE (u.job).state = 'CANCELLED'))
     ), l AS (
-        UPDATE leases AS l SET cancelling = true FROM u WHERE l.job_id = (u.job).id
+        UPDATE leases AS l SET cancelling = true WHERE l.job_id = ANY (ARRAY(SELECT (u.job).id FROM u))
         RETURNING l.session_id, l.job_id, l.attempt
     )
     SELECT array_agg(u.job), array_agg(u.job) FILTER (WHERE (u.job).state = 'CANCELLED'),

@@ -18,7 +18,7 @@ BEGIN
     PERFORM lock_families_v1(ARRAY(SELECT r.job_id FROM json_to_recordset(reports) AS r(job_id uuid)));
 
     WITH n AS (
-        SELECT r.*, j.state = 'ASSIGNED' AND r.ran AS fold,
+        SELECT r.*, l.assigned_at, l.started_at, j.state = 'ASSIGNED' AND r.ran AS fold,
             CASE WHEN j.state = 'CANCELLING' THEN 'CANCELLED'
                 WHEN r.success AND (r.ran OR j.state <> 'ASSIGNED') THEN 'SUCCESS'
                 WHEN r.reason = 'infra-error' AND j.infra_tries < max_infra THEN 'RETRYING'
@@ -28,6 +28,9 @@ BEGIN
         FROM json_to_recordset(reports) AS r(job_id uuid, token uuid, success boolean, ran boolean,
             exit_code int, reason text, duration_ms bigint, last_seq bigint, jitter double precision)
         JOIN jobs AS j ON j.id = r.job_id AND j.token = r.token
+        -- OFFSET 0 keeps it a look-up a row: a join could become a scan of all leases for each report.
+        CROSS JOIN LATERAL (SELECT l.assigned_at, l.started_at FROM leases AS l
+            WHERE l.job_id = r.job_id OFFSET 0) AS l
     ), u AS (
         UPDATE jobs AS j SET
             state = n.becomes,
@@ -39,18 +42,17 @@ BEGIN
                 WHEN n.becomes = 'SUCCESS' THEN NULL ELSE n.reason END,
             exit_code = n.exit_code, duration_ms = n.duration_ms, token = NULL, changed_at = at
         FROM n WHERE j.id = n.job_id
-        RETURNING j AS job, n.fold, n.last_seq, n.jitter
+        RETURNING j AS job, n.fold, n.last_seq, n.jitter, n.assigned_at, n.started_at
     ), gone AS (
-        DELETE FROM leases AS l USING u WHERE l.job_id = (u.job).id
-        RETURNING l.assigned_at, l.started_at, u.job, u.fold, u.last_seq
+        DELETE FROM leases AS l WHERE l.job_id = ANY (ARRAY(SELECT (u.job).id FROM u))
     ), kept AS (
         INSERT INTO attempts (job_id, attempt, session_id, assigned_at, started_at, ended_at, state, reason,
             exit_code, duration_ms, last_seq)
-        SELECT (g.job).id, (g.job).attempt, (g.job).session_id, g.assigned_at,
-            CASE WHEN g.fold THEN greatest(g.assigned_at,
-                at - make_interval(secs => coalesce((g.job).duration_ms, 0) / 1000.0)) ELSE g.started_at END,
-            at, (g.job).state, (g.job).reason, (g.job).exit_code, (g.job).duration_ms, g.last_seq
-        FROM gone AS g
+        SELECT (u.job).id, (u.job).attempt, (u.job).session_id, u.assigned_at,
+            CASE WHEN u.fold THEN greatest(u.assigned_at,
+                at - make_interval(secs => coalesce((u.job).duration_ms, 0) / 1000.0)) ELSE u.started_at END,
+            at, (u.job).state, (u.job).reason, (u.job).exit_code, (u.job).duration_ms, u.last_seq
+        FROM u
     ), timed AS (
         INSERT INTO timers (job_id, kind, due_at)
         SELECT (u.job).id, 'retry', at + make_interval(secs => u.jitter * least(retry_cap, retry_base
@@ -65,8 +67,7 @@ BEGIN
     IF changed IS NULL THEN
         RETURN json_build_object('events', json_build_array(), 'accepted', json_build_array());
     END IF;
-    begun := ARRAY(SELECT DISTINCT p.id FROM unnest(folded) AS f JOIN pipelines AS p ON p.id = f.pipeline_id
-        WHERE p.state = 'PENDING');
+    begun := begun_v1(folded);
     events := json_build_array(json_build_object('jobs', record_jobs_v1(changed, folded, actor)),
         settle_v1(ended, begun, at, actor));
     RETURN json_build_object('outbox_id', publish_v1(events, at, actor), 'events', events,

@@ -16,7 +16,7 @@ BEGIN
     PERFORM lock_families_v1(ARRAY(SELECT i.job_id FROM json_to_recordset(items) AS i(job_id uuid)));
 
     WITH n AS (
-        SELECT j.id, CASE
+        SELECT j.id, l.session_id, l.assigned_at, l.started_at, CASE
                 WHEN j.state = 'CANCELLING' THEN 'CANCELLED'
                 WHEN j.state = 'ASSIGNED' AND j.attempt - j.tries >= max_claims THEN 'FAILED'
                 WHEN j.state = 'ASSIGNED' OR j.infra_tries < max_infra THEN 'QUEUED'
@@ -28,21 +28,20 @@ BEGIN
                 WHEN only_expired THEN 'start-timeout' END AS why
         FROM json_to_recordset(items) AS i(job_id uuid, token uuid)
         JOIN jobs AS j ON j.id = i.job_id AND j.token = i.token
-        JOIN leases AS l ON l.job_id = i.job_id AND l.token = i.token
-        WHERE CASE WHEN only_expired THEN l.expires_at < at ELSE j.state <> 'RUNNING' END
+        CROSS JOIN LATERAL (SELECT * FROM leases AS l WHERE l.job_id = i.job_id OFFSET 0) AS l
+        WHERE l.token = i.token AND CASE WHEN only_expired THEN l.expires_at < at ELSE j.state <> 'RUNNING' END
     ), u AS (
         UPDATE jobs AS j SET state = n.becomes, previous = j.state, version = j.version + 1, reason = n.why,
             infra_tries = j.infra_tries + (j.state = 'RUNNING')::int, token = NULL, changed_at = at
         FROM n WHERE j.id = n.id
-        RETURNING j AS job
+        RETURNING j AS job, n.session_id, n.assigned_at, n.started_at
     ), gone AS (
-        DELETE FROM leases AS l USING u WHERE l.job_id = (u.job).id
-        RETURNING l.attempt, l.session_id, l.assigned_at, l.started_at, u.job
+        DELETE FROM leases AS l WHERE l.job_id = ANY (ARRAY(SELECT (u.job).id FROM u))
     ), kept AS (
         INSERT INTO attempts (job_id, attempt, session_id, assigned_at, started_at, ended_at, state, reason)
-        SELECT (g.job).id, g.attempt, g.session_id, g.assigned_at, g.started_at, at, (g.job).state,
-            (g.job).reason
-        FROM gone AS g
+        SELECT (u.job).id, (u.job).attempt, u.session_id, u.assigned_at, u.started_at, at, (u.job).state,
+            (u.job).reason
+        FROM u
     )
     SELECT array_agg(u.job), array_agg(u.job) FILTER (WHERE (u.job).state = 'QUEUED'),
         array_agg(u.job) FILTER (WHERE (u.job).state <> 'QUEUED')

@@ -17,12 +17,14 @@ BEGIN
         SELECT e.child_id, count(*)::int AS met,
             (count(*) FILTER (WHERE p.state <> 'SUCCESS'
                 AND NOT (p.state = 'FAILED' AND p.continue_on_error)))::int AS bad
-        FROM unnest(ended) AS p JOIN edges AS e ON e.parent_id = p.id
+        FROM unnest(ended) AS p CROSS JOIN LATERAL (SELECT e.child_id FROM edges AS e
+            WHERE e.parent_id = p.id OFFSET 0) AS e
         GROUP BY e.child_id
     ), judged AS (
         SELECT l.*, c.state = 'PENDING' AND NOT c.conditional AND c.unmet = l.met
             AND c.bad_needs + l.bad = 0 AS go
-        FROM lowered AS l JOIN jobs AS c ON c.id = l.child_id
+        FROM lowered AS l CROSS JOIN LATERAL (SELECT c.state, c.conditional, c.unmet, c.bad_needs
+            FROM jobs AS c WHERE c.id = l.child_id OFFSET 0) AS c
     ), u AS (
         UPDATE jobs AS j SET
             unmet = j.unmet - n.met,
@@ -40,8 +42,7 @@ BEGIN
     INTO queued, undecided FROM u;
 
     -- One row of open_pipelines is the lock of its pipeline.
-    PERFORM FROM open_pipelines AS o
-    JOIN (SELECT unnest(ended_pipelines) UNION SELECT unnest(begun)) AS b(id) ON o.pipeline_id = b.id
+    PERFORM FROM open_pipelines AS o WHERE o.pipeline_id = ANY (ended_pipelines || begun)
     ORDER BY o.pipeline_id FOR UPDATE OF o;
 
     IF begun IS NOT NULL THEN
@@ -64,7 +65,8 @@ BEGIN
         WITH tally AS (
             SELECT c.id, bool_or(j.state = 'FAILED' AND NOT j.continue_on_error) AS failed,
                 bool_or(j.state = 'CANCELLED') AS cancelled
-            FROM unnest(closed) AS c(id) JOIN jobs AS j ON j.pipeline_id = c.id GROUP BY c.id
+            FROM unnest(closed) AS c(id) CROSS JOIN LATERAL (SELECT j.state, j.continue_on_error
+                FROM jobs AS j WHERE j.pipeline_id = c.id OFFSET 0) AS j GROUP BY c.id
         ), u AS (
             UPDATE pipelines AS p SET
                 state = CASE WHEN p.state = 'CANCELLING' THEN 'CANCELLED' WHEN t.failed THEN 'FAILED'
@@ -74,7 +76,7 @@ BEGIN
             FROM tally AS t WHERE p.id = t.id
             RETURNING p AS pipeline)
         SELECT array_agg(u.pipeline) INTO finished FROM u;
-        DELETE FROM open_pipelines AS o USING unnest(closed) AS c WHERE o.pipeline_id = c;
+        DELETE FROM open_pipelines AS o WHERE o.pipeline_id = ANY (closed);
     END IF;
 
     RETURN json_build_object(

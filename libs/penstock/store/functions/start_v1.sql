@@ -26,15 +26,14 @@ BEGIN
     ), l AS (
         UPDATE leases AS l SET started = true, started_at = at,
             expires_at = at + make_interval(secs => ttl_seconds)
-        FROM u WHERE l.job_id = (u.job).id
+        WHERE l.job_id = ANY (ARRAY(SELECT (u.job).id FROM u))
     )
     SELECT array_agg(u.job) INTO started FROM u;
 
     IF started IS NULL THEN
         RETURN json_build_object('events', json_build_array(), 'current', current);
     END IF;
-    begun := ARRAY(SELECT DISTINCT p.id FROM unnest(started) AS s JOIN pipelines AS p ON p.id = s.pipeline_id
-        WHERE p.state = 'PENDING');
+    begun := begun_v1(started);
     events := json_build_array(json_build_object('jobs', record_jobs_v1(started, NULL, actor)),
         CASE WHEN cardinality(begun) > 0 THEN settle_v1(NULL, begun, at, actor) END);
     RETURN json_build_object('outbox_id', publish_v1(events, at, actor), 'events', events,
