@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -12,6 +13,10 @@ from penstock.cli.gateway import connect, url_option
 from penstock.cli.output import json_flag, print_json
 from penstock.cli.reference import find_job, find_pipeline
 from penstock.client import Client, Patience, Refused, follow_events
+from penstock.runtime.clock import SystemClock
+
+APPLIED_SECONDS: Final = 3.0
+LOOK_SECONDS: Final = 0.05
 
 
 @click.command()
@@ -38,7 +43,7 @@ def cancel(target: str, reason: str, wait: bool, url: str, as_json: bool) -> int
         if error.status != 409:
             raise
         ended = True
-    now = _state(client, what, found)
+    now = _when_applied(client, what, found)
     if wait and not now["terminal"]:
         now = _wait(client, what, found)
     if as_json:
@@ -70,6 +75,17 @@ def _or_none(call: Callable[[], Any]) -> Any:
 
 def _state(client: Client, what: str, found: Any) -> Any:
     return client.job(found["job_id"]) if what == "job" else client.pipeline(found["pipeline_id"])
+
+
+def _when_applied(client: Client, what: str, found: Any) -> Any:
+    """The state once the cancel shows in it, which takes a moment; after a while whatever it is."""
+    clock, never = SystemClock(), threading.Event()
+    until = clock.monotonic() + APPLIED_SECONDS
+    while True:
+        now = _state(client, what, found)
+        if now["terminal"] or now["state"] == "CANCELLING" or clock.monotonic() > until:
+            return now
+        clock.sleep(LOOK_SECONDS, never)
 
 
 def _wait(client: Client, what: str, found: Any) -> Any:

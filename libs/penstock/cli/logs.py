@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 import click
@@ -64,31 +64,34 @@ def logs(job: str, follow: bool, attempt: int | None, raw: bool, url: str, as_js
 
 def _print(batches: Batches, *, raw: bool, as_json: bool) -> None:
     shown = _as_json if as_json else _as_bytes if raw else _as_text
+    open_line = False
     for batch in batches:
-        sys.stdout.buffer.write(b"".join(shown(batch)))
+        sys.stdout.buffer.write(b"".join(map(shown, batch)))
         sys.stdout.buffer.flush()
         for record in batch:
             if "end" in record and (words := end_words(record)):
                 click.echo(words, err=True)
+        lines = [record for record in batch if "end" not in record]
+        open_line = bool(lines[-1].get("part")) if lines else open_line
+    if open_line and shown is _as_text:
+        click.echo()
 
 
-def _as_json(batch: list[LogLine | LogEnd]) -> Iterator[bytes]:
-    for record in batch:
-        yield orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+def _as_json(record: LogLine | LogEnd) -> bytes:
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _as_bytes(batch: list[LogLine | LogEnd]) -> Iterator[bytes]:
-    for record in batch:
-        if "end" not in record:
-            yield base64.b64decode(record["raw"]) if "raw" in record else record["text"].encode()
-            if not record.get("part"):
-                yield b"\n"
+def _as_bytes(record: LogLine | LogEnd) -> bytes:
+    if "end" in record:
+        return b""
+    data = base64.b64decode(record["raw"]) if "raw" in record else record["text"].encode()
+    return data if record.get("part") else data + b"\n"
 
 
-def _as_text(batch: list[LogLine | LogEnd]) -> Iterator[bytes]:
-    for record in batch:
-        if "end" not in record:
-            yield printable(record["text"]).encode() + b"\n"
+def _as_text(record: LogLine | LogEnd) -> bytes:
+    if "end" in record:
+        return b""
+    return printable(record["text"]).encode() + (b"" if record.get("part") else b"\n")
 
 
 def _first_attempt(client: Client, job: Job) -> int:

@@ -116,6 +116,13 @@ def test_a_log_is_text_without_control_sequences(finished: FakeGateway) -> None:
     assert click.unstyle(result.stdout).startswith("red")
 
 
+def test_parts_of_a_line_are_one_line(finished: FakeGateway) -> None:
+    texts = lines("Password", ": ", "ok")
+    parts = [{**texts[0], "part": True}, texts[1], {**texts[2], "part": True}, texts[3]]
+    finished.write(2, *parts, attempt=2)
+    assert penstock("logs", "last/a/b").stdout == "Password: \nok\n"
+
+
 def test_a_raw_log_is_the_bytes_that_came(finished: FakeGateway) -> None:
     data = b"\xff\x1b[2J\r"
     odd = {"seq": 1, "ts": 0, "stream": "stdout", "text": "?", "raw": base64.b64encode(data).decode()}
