@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS schema_ledger (
     checksum   text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 )"""
-WEEKS_AHEAD = 5
+WEEKS_AHEAD = 4
 """Partitions made ahead, in weeks."""
 
 

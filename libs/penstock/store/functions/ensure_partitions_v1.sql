@@ -11,7 +11,7 @@ DECLARE
     made   text[] := '{}';
 BEGIN
     PERFORM pg_advisory_xact_lock(7305466109);
-    FOR ahead IN -1..weeks_ahead LOOP
+    FOR ahead IN 0..weeks_ahead LOOP
         week := date_trunc('week', clock_v1(), 'UTC') + make_interval(weeks => ahead);
         bounds := ARRAY(SELECT rpad(lpad(to_hex((extract(epoch FROM edge) * 1000)::bigint), 12, '0'), 32, '0')::uuid
             FROM unnest(ARRAY[week, week + interval '1 week']) AS edge);

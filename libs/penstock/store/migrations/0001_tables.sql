@@ -426,6 +426,8 @@ CREATE TABLE outbox (
     actor      text NOT NULL,
     events     json NOT NULL
 );
+-- A row lives for milliseconds: compressing it costs more CPU than its bytes are worth.
+ALTER TABLE outbox ALTER COLUMN events SET STORAGE EXTERNAL;
 COMMENT ON TABLE outbox IS 'Events of committed transactions whose records are not acked yet; one row a transaction.';
 COMMENT ON COLUMN outbox.id IS 'Random; never paged by.';
 COMMENT ON COLUMN outbox.created_at IS 'Commit, about.';
