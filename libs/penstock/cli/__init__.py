@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
+import sys
 from typing import Any, Final
 
 import click
@@ -69,6 +71,9 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """As click's, with errors as sentences on stderr and the exit codes of `exit_codes`."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # names and logs have letters that a terminal may lack
+                stream.reconfigure(errors="backslashreplace")
         return guarded(super().main, *args, **kwargs)
 
 

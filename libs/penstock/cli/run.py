@@ -27,6 +27,8 @@ from penstock.runtime.clock import SystemClock
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+SUBMIT_SECONDS: Final = 15.0
+"""How long a gateway that does not answer is asked; its URL may be wrong, too."""
 ACCEPTANCE_SECONDS: Final = 60.0
 """How long to wait until a pipeline that was only received has an id."""
 
@@ -115,7 +117,7 @@ def _submit(client: Client, file: PipelineFile, asked: Mapping[str, Any], *, as_
         **file.fields(),
     }
     key = asked["key"] or uuid4()
-    patience = Patience(tell=lambda text: click.echo(text, err=True))
+    patience = Patience(SUBMIT_SECONDS, tell=lambda text: click.echo(text, err=True))
     try:
         return patience.call(lambda: client.submit(key, **request))
     except Refused as error:

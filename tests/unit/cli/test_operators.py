@@ -102,6 +102,14 @@ main(sys.argv[1:])
 """
 
 
+def test_letters_that_the_terminal_lacks_are_escaped() -> None:
+    Path("\u2713.yml").write_text("jobs: {a: {run: x}}")
+    environ = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-m", "penstock", "lint", "\u2713.yml"]
+    done = subprocess.run(command, capture_output=True, env=environ, check=False)
+    assert (done.returncode, done.stdout) == (exit_codes.OK, b"\\u2713.yml: ok, 1 job on 1 level\n")
+
+
 def base_install(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", BASE_ONLY, *words]
     environ = {**os.environ, "PENSTOCK_POSTGRES_DSN": "x", "PENSTOCK_KAFKA_BOOTSTRAP": "x"}
