@@ -68,7 +68,9 @@ def run(file: str, url: str, as_json: bool, logs: bool, **asked: Any) -> int:
     pipeline_id = accepted(client, receipt)
     which: Logs = "all" if logs else "none" if as_json else "failed"
     screen = screen_for(as_json=as_json, logs=logs)
-    view = _watch(client, Follow(client, pipeline_id, screen, SystemClock(), logs=which), screen)
+    follow = Follow(client, pipeline_id, screen, SystemClock(), logs=which)
+    ask = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
+    view = _watch(client, follow, screen, ask=ask)
     if view.state == "REJECTED" and not as_json:
         report(pipeline_file, msgspec.convert(view.errors, list[Problem]))
     return exit_code(view)
@@ -169,15 +171,15 @@ def screen_for(*, as_json: bool = False, logs: bool = True) -> Screen:
     return TreeScreen(Console(highlight=False), logs=logs)
 
 
-def _watch(client: Client, follow: Follow, screen: Screen) -> PipelineView:
-    """Follow to the end; the first Ctrl-C may cancel, the second leaves."""
+def _watch(client: Client, follow: Follow, screen: Screen, *, ask: bool) -> PipelineView:
+    """Follow to the end; the first Ctrl-C may cancel (when there is somebody to ask), the second leaves."""
     pipeline_id = follow.view.pipeline_id
     try:
         try:
             return follow.run()
         except KeyboardInterrupt:
             screen.pause()
-            if sys.stdin.isatty() and sys.stdout.isatty():
+            if ask:
                 click.echo()
                 if not click.confirm("Cancel the pipeline? (n: leave it running)", default=True):
                     raise
