@@ -63,10 +63,12 @@ class Agent:
         self._transport = make_transport(session_id)
         try:
             self._journal = Journal(folder.journal)
-            spool = Spool(folder.spool, delivery.spool_bytes)
+            self._spool = Spool(folder.spool, delivery.spool_bytes)
         except OSError as error:
             raise StopProcess(f"{error.filename}: {error.strerror}; set PENSTOCK_STATE_DIR") from error
-        self._shipper = LogShipper(spool, self._transport, session_id, clock, delivery.frame_retry_seconds)
+        self._shipper = LogShipper(
+            self._spool, self._transport, session_id, clock, delivery.frame_retry_seconds
+        )
         self._reporter = Reporter(
             self._journal, self._transport, session_id, clock, delivery.report_retry_seconds
         )
@@ -116,6 +118,7 @@ class Agent:
             await self._guards.close()
             await self._transport.close()
             self._journal.close()
+            self._spool.close()
 
     def on_control(self, control: Control) -> None:
         """Obey what the services say of this session's attempts."""

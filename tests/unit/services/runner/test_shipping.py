@@ -41,8 +41,9 @@ def text(payload: bytes) -> list[str]:
     return [line.text for line in lines]
 
 
-def files(folder: Path) -> list[Path]:
-    return list(folder.iterdir())
+def files(folder: Path) -> list[int]:
+    """Sizes of the files that are not empty."""
+    return [size for path in folder.iterdir() if (size := path.stat().st_size)]
 
 
 class Ship:
