@@ -65,8 +65,10 @@ class Cursor:
                         raise RetryLater("nobody can tell now what is stored", component="postgres")
                     return
                 yield b""
-                if not await _comes(news, patience):
+                came = await _comes(news, patience)
+                if not came:
                     patience = min(2 * patience, LAST_ASK_SECONDS)
+                if not came or self._library.memory.view(self._key, self.seq) is None:
                     await self._ask()
 
     async def _now(self) -> AsyncIterator[bytes]:

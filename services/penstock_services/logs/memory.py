@@ -72,7 +72,7 @@ class Memory:
         self._offsets: dict[int, Offsets] = {}
         self._unknown: list[LogKey] = []
         """Logs for which the index is to be asked."""
-        self._ready: dict[LogKey, None] = {}
+        self._ready: OrderedDict[LogKey, None] = OrderedDict()
         """Logs to look at, in order."""
         self._alarms: list[tuple[float, LogKey]] = []
         self._bytes = 0
@@ -240,11 +240,11 @@ class Memory:
 
     def _choose(self, limits: Limits, now: float, room: int, *, pressed: bool) -> list[Cut]:
         chosen: list[Cut] = []
-        for key in list(self._ready):
-            if len(chosen) >= room:
-                break
-            del self._ready[key]
+        while self._ready and len(chosen) < room:
+            key, _ = self._ready.popitem(last=False)
             log = self._logs[key]
+            if limits is self._limits and not pressed and self._can_wait(log):
+                continue
             cut = log.cut(limits, now, pressed=pressed)
             if cut is not None:
                 log.storing = True
@@ -253,6 +253,10 @@ class Memory:
             elif log.frames and log.head is not None and not log.storing:
                 self._set_alarm(log, decide.due_at(log.frames, log.head, limits, now))
         return chosen
+
+    def _can_wait(self, log: BufferedLog) -> bool:
+        """Until its alarm nothing but its size and its end can make it due."""
+        return log.alarm is not None and log.raw_bytes < self._limits.chunk_bytes and log.end_seq is None
 
     def _pressed(self) -> bool:
         return self._bytes - self._storing >= self._bound * PRESSED

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from penstock.core.errors import RetryLater
+from penstock.core.errors import RetryLater, StopProcess
 from penstock.core.ids import uuid7
 from penstock.events import topics
 from penstock.events.workers import Stored, control
@@ -69,9 +69,13 @@ class Service:
 
     def stop(self) -> None:
         self.process.stop()
+        self.join()
+
+    def join(self) -> None:
         self._thread.join()
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
     def lag(self) -> int:
         found = re.search(rb'consumer_lag{topic="penstock.logs.frames"} (\d+)', self.process.metrics.text())
@@ -255,6 +259,20 @@ def test_what_postgres_refuses_is_parked_and_the_rest_is_stored(
     (letter,) = scene.bus.records(topics.dlq_of(TOPIC))
     assert origin(letter).error == "PoisonRow"
     scene.until(lambda: scene.committed(job_id) == scene.written(job_id), "a commit")
+
+
+def test_a_storage_that_refuses_ends_the_process(
+    scene: Scene, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object, **_more: object) -> bool:
+        raise StopProcess("the bucket does not exist")
+
+    monkeypatch.setattr(scene.objects, "put", refuse)
+    service = scene.start()
+    scene.write(frame(job_id, 1, 5))
+    with pytest.raises(StopProcess, match="the bucket does not exist"):
+        service.join()
+    assert scene.committed(job_id) == 0
 
 
 async def test_a_live_log(scene: Scene, http: aiohttp.ClientSession) -> None:
