@@ -46,7 +46,6 @@ def main() -> int:
                         **machine(),
                     }
                 )
-            door.close()
     except (PenstockError, ShortCutError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -14,6 +14,8 @@ from penstock.runtime.clock import Clock, SystemClock
 from penstock.runtime.log import logger
 from penstock.runtime.settings import KafkaSettings
 
+COMMIT_SECONDS = 0.25
+"""Offsets are committed so often at most: a commit is a request and a record, a repeat is harmless."""
 STANDBY_SECONDS = 3.0
 """A member that got no partition by then stands by: the group has more members than partitions."""
 
@@ -44,6 +46,10 @@ class GroupSource:
         self._on_revoked = on_revoked
         self._clock: Clock = clock or SystemClock()
         self._done: dict[Partition, int] = {}
+        """What was stated as done, a partition."""
+        self._pending: dict[Partition, int] = {}
+        """Of that, what no commit has carried yet."""
+        self._next_commit = 0.0
         self._owned: set[Partition] = set()
         self._assigned_once = False
         self._first_poll: float | None = None
@@ -57,6 +63,7 @@ class GroupSource:
             self.rebuild()
         if self._first_poll is None:
             self._first_poll = self._clock.monotonic()
+        self._commit_if_due()
         return self._reader.take(timeout, max_records, max_bytes)
 
     def commit(self, upto: Mapping[Partition, int] | None = None) -> None:
@@ -64,9 +71,9 @@ class GroupSource:
         self._reader.own()
         reached = self._reader.next_offsets() if upto is None else upto
         news = {p: n for p, n in reached.items() if p in self._owned and n > self._done.get(p, -1)}
-        if news:
-            self._done.update(news)
-            self._reader.consumer.commit(offsets=_offsets(news), asynchronous=True)
+        self._done.update(news)
+        self._pending.update(news)
+        self._commit_if_due()
 
     def keep_alive(self) -> None:
         """See `Source.keep_alive`."""
@@ -103,6 +110,13 @@ class GroupSource:
                 log.warning("last offsets not committed", group=self._group, error=str(error))
         self._reader.consumer.close()
 
+    def _commit_if_due(self) -> None:
+        now = self._clock.monotonic()
+        if self._pending and now >= self._next_commit:
+            self._next_commit = now + COMMIT_SECONDS
+            self._reader.consumer.commit(offsets=_offsets(self._pending), asynchronous=True)
+            self._pending = {}
+
     def _connect(self) -> Reader:
         reader = Reader(self._settings, self._group, {"group.id": self._group, "group.protocol": "consumer"})
         try:
@@ -129,6 +143,7 @@ class GroupSource:
         self._reader.forget(gone)
         for partition in gone:
             self._done.pop(partition, None)
+            self._pending.pop(partition, None)
         log.info("partitions revoked", group=self._group, partitions=sorted(gone))
         if self._on_revoked is not None:
             self._on_revoked(gone)
