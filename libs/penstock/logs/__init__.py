@@ -7,11 +7,11 @@ still bear one that is not what it should be.
 
 Whoever answers a reader first asks `penstock.store.logs.states`, then `end_of`:
 
-* It gives an `EndOfLog`: the log is closed, or the attempt ended without output (or, long ago, without any
-  line having arrived). All there is lies in object storage: `stored_lines`, then the end-of-log record.
-* It gives None: lines may still come. The `logs` replica that owns the partition of the job's frames serves
-  them: `GET http://{owner}/v1/tail/{job}/{attempt}?from_seq=1&follow=1`, where the owner is
-  `penstock.store.workers.log_owner(db, partition_for(job_id, partitions of penstock.logs.frames), …)`.
+* It gives an `EndOfLog`: the attempt ended and its log is closed, or there is none (it wrote nothing, or
+  nothing of it arrived for long). All there is lies in object storage: `stored_lines`, then this record.
+* It gives None: lines, or the attempt's end, may still come. The `logs` replica that owns the partition of
+  the job's frames serves them: `GET http://{owner}/v1/tail/{job}/{attempt}?from_seq=1&follow=1`; the owner is
+  `store.workers.log_owner(db, partition_for(job_id, partitions of penstock.logs.frames), …)`.
   No authentication: it is inside the trust boundary, the caller has checked whose job it is.
 
 The tail answers 200 `application/x-ndjson`: the lines from `from_seq` on, in order, each once, whether they

@@ -40,28 +40,33 @@ class EndOfLog(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 def end_of(state: LogState, close_seconds: float) -> EndOfLog | None:
-    """How the log ends, or None while lines may still come.
+    """How the log of an attempt that ended ends; None while lines or the report of the end may still come.
 
     A log of which nothing was stored is given up on `close_seconds` after the end of its attempt; one that
     was begun is closed by the `logs` service then.
     """
+    if state.ended_seconds is None:
+        return None
     if state.closed:
-        lines, last_seq = state.lines or 0, state.last_seq or 0
-        missing = max(state.end_seq or 0, last_seq) - lines
-        return EndOfLog(
-            end=True,
-            last_seq=last_seq,
-            state=state.state,
-            incomplete=lines != state.end_seq,
-            missing=missing,
-        )
-    if state.closed is None and state.ended_seconds is not None:
-        if state.reported_seq == 0:
-            return EndOfLog(end=True, last_seq=0, state=state.state)
-        if state.ended_seconds > close_seconds:
-            missing = state.reported_seq or 0
-            return EndOfLog(end=True, last_seq=0, state=state.state, incomplete=True, missing=missing)
+        return closed_end(state)
+    if state.closed is None and state.reported_seq == 0:
+        return EndOfLog(end=True, last_seq=0, state=state.state)
+    if state.closed is None and state.ended_seconds > close_seconds:
+        missing = state.reported_seq or 0
+        return EndOfLog(end=True, last_seq=0, state=state.state, incomplete=True, missing=missing)
     return None
+
+
+def closed_end(state: LogState) -> EndOfLog:
+    """How a closed log ends, also before its attempt's end is reported."""
+    lines, last_seq = state.lines or 0, state.last_seq or 0
+    return EndOfLog(
+        end=True,
+        last_seq=last_seq,
+        state=state.state,
+        incomplete=lines != state.end_seq,
+        missing=max(state.end_seq or 0, last_seq) - lines,
+    )
 
 
 def stored_lines(

@@ -11,7 +11,7 @@ import msgspec
 
 from penstock.core.errors import RetryLater
 from penstock.logs.frames import skip_lines
-from penstock.logs.reading import EndOfLog, Piece, end_of, stored_lines
+from penstock.logs.reading import EndOfLog, Piece, closed_end, end_of, stored_lines
 from penstock.runtime.log import logger
 from penstock.store.logs import LogKey, LogState
 from penstock_services.logs.buffers import View
@@ -118,7 +118,9 @@ class Cursor:
             state = msgspec.structs.replace(
                 state, lines=head.lines, last_seq=head.last_seq, end_seq=head.end_seq, closed=True
             )
-        end = None if view.frames else end_of(state, self._library.close_seconds)
+        if view.frames:
+            return None
+        end = closed_end(state) if state.closed else end_of(state, self._library.close_seconds)
         return end if end is not None and self.seq > end.last_seq else None
 
     async def _end_with_state(self) -> EndOfLog | None:
