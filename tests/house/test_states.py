@@ -57,8 +57,6 @@ PIPELINE_MOVES: Final[dict[str, set[tuple[str | None, str]]]] = {
     },
 }
 READ_ONLY: Final = {
-    "start_v1": {"PENDING"},  # of the pipeline: whether it has begun
-    "finish_v1": {"PENDING"},
     "accept_v1": {"RECEIVED", "ACCEPTED"},  # of the request
     "reject_v1": {"RECEIVED"},
 }

@@ -177,9 +177,11 @@ def test_git_needs_a_repository(gateway: FakeGateway) -> None:
 
 
 @contextmanager
-def ctrl_c_while_following(gateway: FakeGateway) -> Iterator[None]:
+def ctrl_c_once(following: threading.Event) -> Iterator[None]:
+    """Then the main thread only waits; in the middle of a call it would leave a socket to the collector."""
+
     def body() -> None:
-        gateway.streaming.wait(10)
+        following.wait(10)
         signal.raise_signal(signal.SIGINT)
 
     thread = threading.Thread(target=body)
@@ -198,7 +200,7 @@ def test_ctrl_c_cancels_where_nobody_can_be_asked(gateway: FakeGateway) -> None:
 
     gateway.pipelines[PIPELINE] = pipeline()
     gateway.on_cancel = cancelled
-    with ctrl_c_while_following(gateway):
+    with ctrl_c_once(gateway.tailing):
         result = penstock("run", "good.yml")
     assert result.exit_code == exit_codes.PIPELINE_FAILED, result.output
     assert "a | last words" in result.stdout
@@ -209,7 +211,7 @@ def test_a_second_ctrl_c_leaves_at_once(gateway: FakeGateway) -> None:
     gateway.emit(status(1, "PENDING"))
     gateway.pipelines[PIPELINE] = pipeline()
     gateway.on_cancel = lambda: signal.raise_signal(signal.SIGINT)
-    with ctrl_c_while_following(gateway):
+    with ctrl_c_once(gateway.streaming):
         result = penstock("run", "good.yml")
     assert result.exit_code == exit_codes.INTERRUPTED
     assert f"penstock show {PIPELINE}" in result.stderr

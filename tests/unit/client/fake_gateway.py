@@ -76,6 +76,8 @@ class FakeGateway:
         self.on_cancel: Callable[[], None] = lambda: None
         self.streaming = threading.Event()
         """Somebody reads events."""
+        self.tailing = threading.Event()
+        """Somebody reads a log."""
         self._changed = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -242,6 +244,8 @@ class FakeGateway:
         if content_type == "text/event-stream":
             await response.write(b"retry: 2000\n\n: still here\n\n")
             self.streaming.set()
+        else:
+            self.tailing.set()
         left = self.cuts.popleft() if self.cuts else None
         at = start
         while True:
