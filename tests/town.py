@@ -39,6 +39,8 @@ from penstock_services.reaper.handle import Reaper
 from penstock_services.reaper.settings import ReaperSettings
 
 PARTITIONS = 4
+QUIET = frozenset((topics.WORKERS_CONTROL.name, topics.WARMUP.name))
+"""Records that drive nothing on."""
 SESSION_TTL = 3.0
 
 
@@ -227,7 +229,7 @@ class Town:
             self._sender.send(records)
         if outcome.done is not None:
             outcome.done()
-        return any(one.topic != topics.WORKERS_CONTROL.name for one in records)
+        return any(one.topic not in QUIET for one in records)
 
     def _filtered(self) -> Any:
         town = self

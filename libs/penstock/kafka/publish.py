@@ -14,7 +14,7 @@ import orjson
 from penstock.core.lanes import Lane
 from penstock.events import jobs, pipelines, topics, workers
 from penstock.events.codec import encode
-from penstock.events.envelope import envelope
+from penstock.events.envelope import envelope, traceparent
 from penstock.kafka.records import Outgoing
 
 READY_PER_RECORD: Final = 500
@@ -47,7 +47,10 @@ def records(events: Events, actor: str, *, replayed: bool = False) -> list[Outgo
 
 def control(session_id: str, record: workers.Control, at: str, actor: str) -> Outgoing:
     """One record of `workers.control`."""
-    headers = envelope(workers.CONTROL_TYPE, f"{session_id}/{at}", at, source=f"/penstock/{actor}".encode())
+    headers = envelope(
+        workers.CONTROL_TYPE, f"{session_id}/{at}", at, traceparent=traceparent(session_id),
+        source=f"/penstock/{actor}".encode(),
+    )  # fmt: skip
     return Outgoing(topics.WORKERS_CONTROL.name, session_id, encode(record), headers)
 
 
@@ -67,12 +70,6 @@ def undecided_hints(undecided: list[dict[str, str]], at: str, actor: str) -> lis
         )
         for pipeline_id, job_ids in groups.items()
     ]  # fmt: skip
-
-
-def traceparent(pipeline_id: str, span_of: str = "") -> str:
-    """W3C trace context: a pipeline is one trace, its id the trace's; a job's id names the span."""
-    span = (span_of or pipeline_id).replace("-", "")[16:]
-    return f"00-{pipeline_id.replace('-', '')}-{span}-01"
 
 
 def microseconds(at: str) -> str:
@@ -151,5 +148,7 @@ def _stops(rows: list[dict[str, Any]], source: bytes) -> Iterator[Outgoing]:
         groups.setdefault(row["session_id"], []).append(stop)
     for session_id, stops in groups.items():
         value = encode(workers.Control(session_id=session_id, stop=stops))
-        headers = envelope(workers.CONTROL_TYPE, stops[0].job_id, "", source=source)
+        headers = envelope(
+            workers.CONTROL_TYPE, stops[0].job_id, "", traceparent=traceparent(session_id), source=source
+        )
         yield Outgoing(topics.WORKERS_CONTROL.name, session_id, value, headers)

@@ -78,7 +78,7 @@ def receive(
 
 
 def unapplied(db: Database, limit: int) -> list[dict[str, Any]]:
-    """Requests to publish again: {tenant, key, body}."""
+    """Requests to publish again: {tenant, key, pipeline_id, body}."""
     answer: list[dict[str, Any]] = db.one("SELECT unapplied_v1(%s)", (limit,))
     return answer
 

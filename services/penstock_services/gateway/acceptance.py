@@ -18,9 +18,8 @@ from penstock.definition.limits import MAX_JSON_BYTES, MAX_YAML_BYTES
 from penstock.definition.request import read_request
 from penstock.events import pipelines, topics
 from penstock.events.codec import encode
-from penstock.events.envelope import envelope
+from penstock.events.envelope import envelope, traceparent
 from penstock.events.pipelines import DefinitionRef, PipelineRequested
-from penstock.kafka import publish
 from penstock.kafka.records import Outgoing
 from penstock.runtime.clock import rfc3339
 from penstock.runtime.log import logger
@@ -145,7 +144,7 @@ def _inline(requested: PipelineRequested) -> bytes:
 def _record(gateway: Gateway, asked: Asked, pipeline_id: str) -> Outgoing:
     """The record of `pipelines.requested`; without a pipeline id intake makes one."""
     requested = msgspec.structs.replace(asked.requested, pipeline_id=pipeline_id)
-    trace = asked.trace if _TRACEPARENT.fullmatch(asked.trace) else publish.traceparent(asked.pipeline_id)
+    trace = asked.trace if _TRACEPARENT.fullmatch(asked.trace) else traceparent(asked.pipeline_id)
     headers = envelope(
         pipelines.REQUESTED_TYPE,
         requested.request_id,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from penstock.core.errors import DeadLetter, RetryLater
 from penstock.events import topics
 from penstock.events import workers as worker_events
-from penstock.events.envelope import envelope
+from penstock.events.envelope import envelope, traceparent
 from penstock.events.pipelines import REQUESTED_TYPE
 from penstock.kafka import publish
 from penstock.kafka.batches import Dead, Outcome
@@ -105,7 +105,9 @@ class Reaper:
         self._acks.flush(self._db)
         records = publish.records(changes, self._actor)
         records += publish.undecided_hints(changes.undecided, rfc3339(now), self._actor)
-        return Outcome(records + again, lambda: self._acks.add(changes.outbox_ids))
+        # While the broker is away this record holds the loop up: an outage is a gap, not a silent fleet.
+        probe = Outgoing(topics.WARMUP.name, None, None, [])
+        return Outcome([*records, *again, probe], lambda: self._acks.add(changes.outbox_ids))
 
     def _expire(self, changes: Changes) -> None:
         owned = {number for _, number in self._owned()}
@@ -136,6 +138,7 @@ class Reaper:
     def _request(self, row: dict[str, str], now: float) -> Outgoing:
         """A request that intake has not applied: its record again, as the gateway wrote it."""
         headers = envelope(
-            REQUESTED_TYPE, row["key"], rfc3339(now), source=f"/penstock/{self._actor}".encode()
-        )
+            REQUESTED_TYPE, row["key"], rfc3339(now), traceparent=traceparent(row["pipeline_id"]),
+            source=f"/penstock/{self._actor}".encode(),
+        )  # fmt: skip
         return Outgoing(topics.PIPELINES_REQUESTED.name, row["tenant"], row["body"].encode(), headers)

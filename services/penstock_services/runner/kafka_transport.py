@@ -14,7 +14,7 @@ from typing import Final
 from penstock.core.errors import DeadLetter
 from penstock.events import jobs, logs, topics, workers
 from penstock.events.codec import encode
-from penstock.events.envelope import Headers, envelope
+from penstock.events.envelope import Headers, envelope, traceparent
 from penstock.events.logs import FrameHead
 from penstock.kafka.feeds import Feeds
 from penstock.kafka.partitioner import partition_for
@@ -70,14 +70,21 @@ class KafkaTransport:
     async def heartbeat(self, heartbeat: workers.Heartbeat) -> None:
         """See `Transport.heartbeat`."""
         topic = topics.WORKERS_HEARTBEATS.name
-        headers = self._envelope(workers.HEARTBEAT_TYPE, f"{self._session_id}/{heartbeat.n}")
+        headers = self._envelope(
+            workers.HEARTBEAT_TYPE, f"{self._session_id}/{heartbeat.n}", self._session_id
+        )
         await self._send(self._sender, [Outgoing(topic, self._key, encode(heartbeat), headers)])
 
     async def offer(self, offer: workers.Offer) -> None:
         """See `Transport.offer`."""
         topic = topics.WORKERS_OFFERS.name
         await self._send(
-            self._sender, [Outgoing(topic, offer.pool, encode(offer), self._numbered(workers.OFFER_TYPE))]
+            self._sender,
+            [
+                Outgoing(
+                    topic, offer.pool, encode(offer), self._numbered(workers.OFFER_TYPE, self._session_id)
+                )
+            ],
         )
 
     async def reports(self, reports: Sequence[jobs.Reports]) -> None:
@@ -86,7 +93,12 @@ class KafkaTransport:
         await self._send(
             self._sender,
             [
-                Outgoing(topic, record.pipeline_id, encode(record), self._numbered(jobs.REPORT_TYPE))
+                Outgoing(
+                    topic,
+                    record.pipeline_id,
+                    encode(record),
+                    self._numbered(jobs.REPORT_TYPE, record.pipeline_id),
+                )
                 for record in reports
             ],
         )
@@ -140,15 +152,20 @@ class KafkaTransport:
         sender.post(records, done)
         await acked
 
-    def _numbered(self, event_type: str) -> Headers:
+    def _numbered(self, event_type: str, trace: str) -> Headers:
         self._sent += 1
-        return self._envelope(event_type, f"{self._session_id}/{event_type.split('.')[3]}/{self._sent}")
+        return self._envelope(
+            event_type, f"{self._session_id}/{event_type.split('.')[3]}/{self._sent}", trace
+        )
 
-    def _envelope(self, event_type: str, event_id: str) -> Headers:
-        return envelope(event_type, event_id, rfc3339(self._clock.now()), source=self._source_name)
+    def _envelope(self, event_type: str, event_id: str, trace: str) -> Headers:
+        at = rfc3339(self._clock.now())
+        return envelope(event_type, event_id, at, traceparent=traceparent(trace), source=self._source_name)
 
     def _frame_headers(self, head: FrameHead) -> Headers:
-        headers = self._envelope(logs.FRAME_TYPE, f"{head.job_id}/{head.attempt}/{head.first_seq}")
+        headers = self._envelope(
+            logs.FRAME_TYPE, f"{head.job_id}/{head.attempt}/{head.first_seq}", head.job_id
+        )
         named = [(name, FRAME_CONTENT if name == "content-type" else value) for name, value in headers]
         return [*named, *logs.frame_headers(head)]
 

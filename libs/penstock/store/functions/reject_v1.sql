@@ -24,7 +24,12 @@ BEGIN
         INSERT INTO request_conflicts AS c (tenant, key, hash, pipeline_id)
         SELECT n.tenant, n.key, decode(n.hash, 'hex'), n.id FROM n WHERE n.conflict
         ON CONFLICT (tenant, key, hash) DO NOTHING
-        RETURNING c.pipeline_id)
+        RETURNING c.pipeline_id
+    ), q AS (
+        -- What the gateway had received before the conflict showed is not to be published for ever.
+        UPDATE requests AS q SET state = 'REJECTED', body = NULL, publish_at = NULL
+        FROM n WHERE n.conflict AND q.tenant = n.tenant AND q.key = n.key AND q.state = 'RECEIVED'
+            AND q.hash = decode(n.hash, 'hex'))
     SELECT array_agg(w.pipeline_id) INTO won
     FROM (SELECT r.pipeline_id FROM r UNION SELECT c.pipeline_id FROM c) AS w;
 

@@ -43,6 +43,7 @@ CREATE TABLE requests (
     CHECK ((state = 'RECEIVED') = (body IS NOT NULL))
 ) WITH (fillfactor = 80);
 CREATE INDEX requests_waiting ON requests (publish_at) WHERE state = 'RECEIVED';
+CREATE INDEX requests_received ON requests (pipeline_id) WHERE state = 'RECEIVED';
 CREATE INDEX requests_by_age ON requests (received_at);
 COMMENT ON TABLE requests IS 'Idempotency: one row a (tenant, request key), kept 90 days.';
 COMMENT ON COLUMN requests.tenant IS 'Owner of the key.';

@@ -12,8 +12,7 @@ from penstock.core.ids import uuid7
 from penstock.events import cancels, topics
 from penstock.events.cancels import CancelRequested
 from penstock.events.codec import encode
-from penstock.events.envelope import envelope
-from penstock.kafka import publish
+from penstock.events.envelope import envelope, traceparent
 from penstock.kafka.records import Outgoing
 from penstock.runtime.clock import rfc3339
 from penstock.runtime.log import logger
@@ -71,7 +70,7 @@ async def _cancel(gateway: Gateway, call: Call, what: str) -> web.StreamResponse
         cancels.REQUESTED_TYPE,
         cancel_id,
         rfc3339(now),
-        traceparent=publish.traceparent(pipeline_id, job_id or ""),
+        traceparent=traceparent(pipeline_id, job_id or ""),
         source=f"/penstock/{gateway.process.instance}".encode(),
     )
     gateway.sender.post([Outgoing(topics.CANCEL_REQUESTED.name, pipeline_id, encode(wish), headers)], _told)
