@@ -48,6 +48,14 @@ async def begun(house: House) -> str:
     return job_id
 
 
+async def over(house: House) -> str:
+    """A job whose only attempt has ended well."""
+    pipeline = await house.submit(ONE)
+    job_id = str((await house.jobs_of(pipeline))["a"]["job_id"])
+    house.finish(job_id, house.claim(job_id))
+    return job_id
+
+
 def store(house: House, job_id: str, lines: list[bytes], *, first: int = 1, end: int | None = None) -> None:
     """Store lines as one chunk."""
     data = compress(b"".join(lines))
@@ -130,7 +138,7 @@ async def whole(request: web.Request, *pieces: bytes, broken: bool = False) -> w
 
 
 async def test_a_stored_log(house: House) -> None:
-    job_id = await begun(house)
+    job_id = await over(house)
     raw = b"\xff\x00 \x1b[31mred"
     store(
         house, job_id, [line(1), line(2, raw.decode("utf-8", "replace"), raw=base64.b64encode(raw).decode())]
@@ -141,7 +149,7 @@ async def test_a_stored_log(house: House) -> None:
     assert ndjson.headers["Content-Type"] == "application/x-ndjson"
     *lines, end = await lines_of(ndjson)
     assert [one["seq"] for one in lines] == [1, 2, 3]
-    assert end == {"end": True, "last_seq": 3}
+    assert end == {"end": True, "last_seq": 3, "state": "SUCCESS"}
     text = await house.call("GET", path, headers={"Accept": "text/plain"})
     assert text.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert await text.read() == b"line 1\n" + raw + b"\nno newline"
@@ -161,12 +169,12 @@ async def test_a_stored_log(house: House) -> None:
 
 
 async def test_an_incomplete_log_says_so(house: House) -> None:
-    job_id = await begun(house)
+    job_id = await over(house)
     store(house, job_id, [line(1)])
     item = logs.IndexItem("acme", job_id, 1, 0, 1, 1, 1, 5, True, [])
     assert logs.index(house.db, [item])
     *_, end = await lines_of(await house.call("GET", f"/v1/jobs/{job_id}/logs"))
-    assert end == {"end": True, "last_seq": 1, "incomplete": True, "missing": 4}
+    assert end == {"end": True, "last_seq": 1, "state": "SUCCESS", "incomplete": True, "missing": 4}
     text = await house.call("GET", f"/v1/jobs/{job_id}/logs", headers={"Accept": "text/plain"})
     assert await text.text() == "line 1\n[penstock: this log is incomplete, lines missing: 4]\n"
 
@@ -244,7 +252,7 @@ async def test_a_replica_that_cannot(house: House) -> None:
 
 
 async def test_object_storage_away(house: House) -> None:
-    job_id = await begun(house)
+    job_id = await over(house)
     store(house, job_id, [line(1)], end=1)
     house.objects.away = True
     response = await house.call("GET", f"/v1/jobs/{job_id}/logs")
@@ -273,8 +281,9 @@ async def test_a_job_that_begins_meanwhile(house: House) -> None:
     pipeline = await house.submit(ONE)
     job_id = (await house.jobs_of(pipeline))["a"]["job_id"]
     response = await house.call("GET", f"/v1/jobs/{job_id}/logs?follow=1")
-    house.claim(job_id)
+    token = house.claim(job_id)
     store(house, job_id, [line(1)], end=1)
+    house.finish(job_id, token)
     assert len(await lines_of(response)) == 2
 
 
