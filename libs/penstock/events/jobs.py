@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -50,7 +50,7 @@ class ReadyJob(msgspec.Struct, frozen=True):
     lane: Lane
     executor: str
     labels: list[str]
-    queued_at: datetime
+    queued_at: Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class ReadyHint(msgspec.Struct, frozen=True):

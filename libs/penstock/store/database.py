@@ -20,7 +20,7 @@ CONFLICT_RETRIES = 5
 
 
 class PoisonRow(DeadLetter):
-    """Postgres refused a value (SQLSTATE class 22 or 23): a single row of the batch is at fault."""
+    """Postgres refused a value (SQLSTATE class 22, 23 or 54): a single row of the batch is at fault."""
 
 
 class Database:
@@ -69,10 +69,15 @@ class Database:
                 # No partition for the id: an outage of ours, never the row's fault (protocol §10).
                 raise RetryLater(f"postgres: {error}", component="postgres") from error
             raise PoisonRow(f"postgres refused a value: {error}".strip()) from error
+        except psycopg.OperationalError as error:
+            if (error.sqlstate or "").startswith("54"):  # a limit of Postgres itself, e.g. of an index row
+                raise PoisonRow(f"postgres refused a value: {error}".strip()) from error
+            self.close()
+            raise RetryLater(f"postgres: {error}".strip(), component="postgres") from error
         except psycopg.ProgrammingError as error:
             hint = "is the schema up to date (`penstock migrate`), and is this the right role?"
             raise StopProcess(f"postgres: {error}".strip() + f": {hint}") from error
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except psycopg.InterfaceError as error:
             self.close()
             raise RetryLater(f"postgres: {error}".strip(), component="postgres") from error
 

@@ -112,16 +112,18 @@ def keep_cancel(db: Database, tenant: str, pipeline_id: str, job_id: str | None,
     db.rows(
         "INSERT INTO cancels (cancel_id, tenant, pipeline_id, job_id, reason, received_at)"
         " SELECT gen_random_uuid(), %(tenant)s, %(pipeline)s::uuid, %(job)s::uuid, %(reason)s, clock_v1()"
-        " WHERE NOT EXISTS (SELECT FROM cancels WHERE pipeline_id = %(pipeline)s::uuid"
+        " WHERE NOT EXISTS (SELECT FROM cancels"
+        " WHERE tenant = %(tenant)s AND pipeline_id = %(pipeline)s::uuid"
         " AND job_id IS NOT DISTINCT FROM %(job)s::uuid AND applied_at IS NULL)",
         {"tenant": tenant, "pipeline": pipeline_id, "job": job_id, "reason": reason},
     )
 
 
-def cancels_of(db: Database, pipeline_id: str) -> list[str | None]:
+def cancels_of(db: Database, tenant: str, pipeline_id: str) -> list[str | None]:
     """What cancels of this pipeline wait for: job ids, None for the whole pipeline."""
     rows = db.rows(
-        "SELECT DISTINCT job_id::text FROM cancels WHERE pipeline_id = %s::uuid AND applied_at IS NULL",
-        (pipeline_id,),
+        "SELECT DISTINCT job_id::text FROM cancels"
+        " WHERE pipeline_id = %s::uuid AND tenant = %s AND applied_at IS NULL",
+        (pipeline_id, tenant),
     )
     return [row[0] for row in rows]

@@ -95,7 +95,8 @@ def finish_row(report: Report, jitter: float) -> dict[str, Any]:
         "reason": None if report.success else report.reason or "exit-code",
         "duration_ms": report.duration_ms,
         "last_seq": report.last_seq,
-        "jitter": jitter,
+        # A runner that is being stopped gave it back: there is nothing to wait for.
+        "jitter": 0.0 if report.reason == "worker-lost" else jitter,
     }
 
 

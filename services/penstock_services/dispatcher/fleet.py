@@ -39,6 +39,8 @@ class Runner:
         """Attempts that take a slot or wait for one, and the number echoed when they were granted."""
         self.ended: dict[Attempt, int] = {}
         """Attempts that an offer ended, until a heartbeat younger than it has come."""
+        self.running: frozenset[Attempt] = frozenset()
+        """Attempts that were running at the last heartbeat."""
 
     def fits(self, executor: str, labels: Iterable[str]) -> bool:
         """Whether it can run such a job."""
@@ -71,6 +73,7 @@ class Fleet:
             else:
                 holds[attempt] = runner.holds.get(attempt, (beat.n, None))
         runner.holds = holds
+        self._lengthen(runner, beat)
         runner.ended = {attempt: n for attempt, n in runner.ended.items() if n >= beat.n}
 
     def offer(self, offer: Offer, monotonic: float) -> None:
@@ -130,8 +133,20 @@ class Fleet:
         runner.executors = frozenset(news.executors)
         return runner
 
+    def _lengthen(self, runner: Runner, beat: Heartbeat) -> None:
+        """What runs for a whole heartbeat is not short, whatever its kind was before."""
+        running = frozenset((held.job_id, held.attempt) for held in beat.held if held.phase == "started")
+        for attempt in running & runner.running:
+            _, kind = runner.holds.get(attempt, (0, None))
+            if kind is not None:
+                self.durations[kind] = max(self.durations.get(kind, 0.0), self._silent_seconds)
+        runner.running = running
+
     def _measure(self, kind: Kind | None, ended: Ended) -> None:
-        if kind is None or ended.duration_ms < 0:
+        if kind is None:
+            return
+        if ended.duration_ms < 0:
+            self.durations.pop(kind, None)  # Given back for want of room: no more of it ahead of free slots.
             return
         seconds = ended.duration_ms / 1000
         known = self.durations.get(kind)

@@ -123,8 +123,10 @@ def pipeline_row(asked: Asked, pipeline_id: str) -> dict[str, Any]:
     }
 
 
-def rejection_row(asked: Asked, pipeline_id: str, *, conflict: bool) -> dict[str, Any]:
-    """The refusal as `reject_v1` takes it."""
+def rejection_row(
+    asked: Asked, pipeline_id: str, *, conflict: bool = False, git: bool = False
+) -> dict[str, Any]:
+    """The refusal as `reject_v1` takes it; `git`: the request's git may be kept, it was found good."""
     return {
         "id": pipeline_id,
         "tenant": asked.tenant,
@@ -134,7 +136,7 @@ def rejection_row(asked: Asked, pipeline_id: str, *, conflict: bool) -> dict[str
         "reason": "request-conflict" if conflict else "invalid",
         "errors": [msgspec.to_builtins(problem) for problem in asked.problems],
         "trigger": asked.request.trigger,
-        "git": msgspec.to_builtins(asked.request.git) if conflict and asked.request.git else None,
+        "git": msgspec.to_builtins(asked.request.git) if git and asked.request.git else None,
         "conflict": conflict,
     }
 

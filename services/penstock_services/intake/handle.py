@@ -110,7 +110,7 @@ class Intake:
                 continue
             pipeline_id = old["pipeline_id"] if old else asked.wanted_id or self._new_id(now)
             if asked.problems:
-                rejections.append(rejection_row(asked, pipeline_id, conflict=False))
+                rejections.append(rejection_row(asked, pipeline_id))
             else:
                 fresh.append((asked, pipeline_id))
         lost = self._accept(changes, fresh, now)
@@ -152,7 +152,7 @@ class Intake:
         return [asked for asked, pipeline_id in group if pipeline_id not in accepted]
 
     def _apply_cancels(self, changes: Changes, tenant: str, pipeline_id: str) -> None:
-        for job_id in requests.cancels_of(self._db, pipeline_id):
+        for job_id in requests.cancels_of(self._db, tenant, pipeline_id):
             jobs.cancel(
                 self._db, changes, tenant=tenant, pipeline_id=pipeline_id, job_id=job_id, actor=self._actor
             )
@@ -164,7 +164,7 @@ class Intake:
         known = requests.known(self._db, [(asked.tenant, asked.key) for asked in lost])
         for asked in lost:
             old = known.get((asked.tenant, asked.key))
-            if old is not None and old["hash"] == asked.digest:
+            if old is not None and old["hash"] == asked.digest and old["state"] != "RECEIVED":
                 repeats.append(old["pipeline_id"])
             else:
                 self._conflict(asked, rejections, repeats, now, "the pipeline_id is in use")
@@ -176,19 +176,24 @@ class Intake:
         if refused is not None:
             repeats.append(refused)
             return
+        good = not asked.problems
         asked.problems = [
             Problem(f"asks for something else than before: {why}", "request_id", hint="use a new key")
         ]
-        rejections.append(rejection_row(asked, self._new_id(now), conflict=True))
+        rejections.append(rejection_row(asked, self._new_id(now), conflict=True, git=good))
 
     def _refuse(self, changes: Changes, asked: Asked, error: PoisonRow, now: float) -> None:
         """Postgres takes a value of this request not at all: the request is at fault (protocol §10)."""
         asked.problems = [Problem(str(error))]
         asked.plan = None
         known = requests.known(self._db, [(asked.tenant, asked.key)]).get((asked.tenant, asked.key))
-        pipeline_id = known["pipeline_id"] if known else asked.wanted_id or self._new_id(now)
-        row = rejection_row(asked, pipeline_id, conflict=False)
-        requests.reject(self._db, changes, [row], actor=self._actor)
+        conflict = known is not None and known["hash"] != asked.digest
+        pipeline_id = asked.wanted_id or self._new_id(now)
+        if known is not None:
+            pipeline_id = self._new_id(now) if conflict else known["pipeline_id"]
+        row = rejection_row(asked, pipeline_id, conflict=conflict)
+        if not requests.reject(self._db, changes, [row], actor=self._actor):
+            raise DeadLetter(str(error)) from error
 
     def _stored(self, asked: Asked) -> bytes | None:
         ref = asked.request.definition_ref

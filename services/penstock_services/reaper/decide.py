@@ -70,7 +70,13 @@ def worker_rows(heartbeats: Iterable[Heartbeat]) -> list[dict[str, Any]]:
 def held_rows(heartbeats: Iterable[Heartbeat]) -> list[dict[str, Any]]:
     """The attempts they hold as `renew_v1` takes them, by job."""
     rows = [
-        {"session_id": beat.session_id, "job_id": held.job_id, "attempt": held.attempt, "token": held.token}
+        {
+            "session_id": beat.session_id,
+            "job_id": held.job_id,
+            "attempt": held.attempt,
+            "token": held.token,
+            "ended": held.phase == "ended",
+        }
         for beat in heartbeats
         for held in beat.held
     ]
@@ -85,7 +91,7 @@ def unstarted(heartbeats: Iterable[Heartbeat], answers: Iterable[dict[str, Any]]
         (held.job_id, held.attempt): held
         for beat in heartbeats
         for held in beat.held
-        if held.phase != "granted"
+        if held.phase == "started"
     }
     starts = []
     for answer in answers:

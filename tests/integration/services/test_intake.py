@@ -14,7 +14,7 @@ from penstock.kafka.batches import Outcome
 from penstock.kafka.records import Record
 from penstock.store import requests
 from penstock.store.changes import Changes
-from penstock.store.database import Database
+from penstock.store.database import Database, PoisonRow
 from penstock_services.intake.handle import Intake
 
 NOW = time.time()
@@ -244,3 +244,43 @@ def test_rejections_are_rows_too(intake: Intake, db: Database) -> None:
     kept = requests.newest_status(db, [status["pipeline_id"]])
     assert kept[0]["errors"] == status["errors"]
     assert Changes().pipelines == []
+
+
+def test_a_conflict_with_bad_git_stops_nobody(intake: Intake) -> None:
+    """Its repo is larger than an index row of Postgres may be; the next request is taken all the same."""
+    wish = request()
+    intake.step([record(wish)], NOW)
+    for git in ({"repo": "".join(uuid4() for _ in range(600))}, {"branch": "a\0b"}):
+        (refused,) = statuses(intake.step([record({**wish, "git": git})], NOW))
+        assert (refused["state"], refused["reason"], refused["git"]) == ("REJECTED", "request-conflict", None)
+    assert statuses(intake.step([record(request())], NOW))[0]["state"] == "PENDING"
+
+
+def test_what_postgres_refuses_is_refused_alone(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no(*_args: object, **_more: object) -> None:
+        raise PoisonRow("a value that nobody foresaw")
+
+    monkeypatch.setattr(requests, "accept", no)
+    (status,) = statuses(intake.step([record(request())], NOW))
+    assert (status["state"], status["reason"]) == ("REJECTED", "invalid")
+    assert "nobody foresaw" in status["errors"][0]["message"]
+
+
+def test_an_id_promised_to_two_keys_is_given_to_one(intake: Intake, db: Database) -> None:
+    mine = uuid7(NOW)
+    first, second = request(pipeline_id=mine), request(pipeline_id=mine)
+    probe = statuses(intake.step([record({**first, "request_id": uuid4(), "pipeline_id": ""})], NOW))
+    digest = db.one(
+        "SELECT encode(hash, 'hex') FROM requests WHERE pipeline_id = %s::uuid", (probe[0]["pipeline_id"],)
+    )
+    for wish in (first, second):
+        requests.receive(
+            db, tenant="default", key=wish["request_id"], digest=digest, pipeline_id=mine, body="{}",
+            publish_seconds=0,
+        )  # fmt: skip
+    (taken,) = statuses(intake.step([record(first)], NOW))
+    assert (taken["state"], taken["pipeline_id"]) == ("PENDING", mine)
+    (refused,) = statuses(intake.step([record(second)], NOW))
+    assert (refused["state"], refused["reason"]) == ("REJECTED", "request-conflict")
+    assert refused["pipeline_id"] != mine
+    assert requests.unapplied(db, 10) == []

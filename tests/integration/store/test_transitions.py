@@ -165,10 +165,11 @@ def test_a_living_lease_is_not_taken_back(db: Database) -> None:
 
 def test_claims_without_a_start_end_in_start_refused(db: Database) -> None:
     world = World(db, [{}])
-    for _ in range(20):
-        world.claim(0)
+    for given_back in [*([True] * 30), *([False] * 20)]:
+        assert world.states() == ["QUEUED"]
+        world.claim(0, lease_seconds=-1)
         items = [{"job_id": world.jobs[0], "token": world.tokens[world.jobs[0]]}]
-        jobs.release(db, world.changes, items, expired=False, policy=POLICY, actor=ACTOR)
+        jobs.release(db, world.changes, items, expired=not given_back, policy=POLICY, actor=ACTOR)
     assert world.states() == ["FAILED"]
     assert world.history(0)[-1][3] == "start-refused"
 
@@ -287,3 +288,34 @@ def test_an_attempt_that_never_ran_costs_no_try_and_is_no_success(db: Database) 
     for number in (0, 1):
         assert db.one("SELECT tries FROM jobs WHERE id = %s::uuid", (world.jobs[number],)) == 0
         assert "RUNNING" not in [row[2] for row in world.history(number)]
+
+
+def test_a_drained_runner_s_job_runs_again(db: Database) -> None:
+    world = World(db, [{}])
+    world.claim(0)
+    world.start(0)
+    world.finish(0, success=False, reason="worker-lost", exit_code=143)
+    assert world.states() == ["RETRYING"]
+    jobs.retry_due(db, world.changes, limit=10, actor=ACTOR)
+    world.run(0)
+    assert world.states() == ["SUCCESS"]
+    assert db.rows("SELECT tries, infra_tries FROM jobs WHERE id = %s::uuid", (world.jobs[0],)) == [(2, 1)]
+
+
+def test_an_ended_attempt_is_renewed_until_its_report_comes(db: Database) -> None:
+    world = World(db, [{}, {}])
+    world.claim(0, 1, lease_seconds=0)
+    held = [
+        {
+            "session_id": world.session,
+            "job_id": one,
+            "attempt": 1,
+            "token": world.tokens[one],
+            "ended": number == 0,
+        }
+        for number, one in enumerate(world.jobs)
+    ]
+    workers.renew(db, [], held, ttl_seconds=60)
+    over = {lease["job_id"] for lease in jobs.expired(db, 1000)}
+    assert world.jobs[0] not in over
+    assert world.jobs[1] in over

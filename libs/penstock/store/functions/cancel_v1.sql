@@ -16,7 +16,7 @@ BEGIN
         RETURN json_build_object('events', json_build_array(), 'outcome', 'absent');
     END IF;
     UPDATE cancels AS c SET applied_at = at
-    WHERE c.pipeline_id = of_pipeline AND c.applied_at IS NULL AND c.job_id IS NOT DISTINCT FROM of_job;
+    WHERE c.pipeline_id = of_pipeline AND c.tenant = of_tenant AND c.applied_at IS NULL AND c.job_id IS NOT DISTINCT FROM of_job;
 
     PERFORM lock_families_v1(ARRAY(SELECT j.id FROM jobs AS j WHERE j.pipeline_id = of_pipeline
         AND (of_job IS NULL OR j.id = of_job)));

@@ -21,7 +21,7 @@ BEGIN
         SELECT r.*, l.assigned_at, l.started_at, j.state = 'ASSIGNED' AND r.ran AS fold,
             CASE WHEN j.state = 'CANCELLING' THEN 'CANCELLED'
                 WHEN r.success AND (r.ran OR j.state <> 'ASSIGNED') THEN 'SUCCESS'
-                WHEN r.reason = 'infra-error' AND j.infra_tries < max_infra THEN 'RETRYING'
+                WHEN r.reason IN ('infra-error', 'worker-lost') AND j.infra_tries < max_infra THEN 'RETRYING'
                 WHEN r.reason IN ('exit-code', 'signal', 'run-timeout') AND j.tries - j.infra_tries
                     + (j.state = 'ASSIGNED' AND r.ran)::int <= j.retry_max THEN 'RETRYING'
                 ELSE 'FAILED' END AS becomes
@@ -37,7 +37,7 @@ BEGIN
             previous = CASE WHEN n.fold THEN 'RUNNING' ELSE j.state END,
             version = j.version + 1 + n.fold::int,
             tries = j.tries + n.fold::int,
-            infra_tries = j.infra_tries + (n.reason IS NOT DISTINCT FROM 'infra-error')::int,
+            infra_tries = j.infra_tries + (coalesce(n.reason, '') IN ('infra-error', 'worker-lost'))::int,
             reason = CASE WHEN n.becomes = 'CANCELLED' THEN 'cancelled'
                 WHEN n.becomes = 'SUCCESS' THEN NULL ELSE n.reason END,
             exit_code = n.exit_code, duration_ms = n.duration_ms, token = NULL, changed_at = at

@@ -1,7 +1,7 @@
 -- Takes attempts back that ended without a report: given back by their runner, or (only_expired) whose lease
 -- is over by the database clock. items: [{job_id, token}].
--- ASSIGNED: QUEUED again, no try spent (start-timeout when expired), FAILED start-refused at max_claims
--- claims without a start. RUNNING, only when expired: QUEUED or, beyond max_infra, FAILED, worker-lost.
+-- ASSIGNED: QUEUED again, no try spent (start-timeout when expired), FAILED start-refused after max_claims
+-- leases in a row that ended without a start; what a runner gives back for want of room does not count. RUNNING, only when expired: QUEUED or, beyond max_infra, FAILED, worker-lost.
 -- CANCELLING: CANCELLED. Returns {outbox_id, events, accepted: [job id]}; events hold undecided children.
 CREATE OR REPLACE FUNCTION release_v1(items json, only_expired boolean, max_infra int, max_claims int,
     actor text) RETURNS json
@@ -18,13 +18,13 @@ BEGIN
     WITH n AS (
         SELECT j.id, l.session_id, l.assigned_at, l.started_at, CASE
                 WHEN j.state = 'CANCELLING' THEN 'CANCELLED'
-                WHEN j.state = 'ASSIGNED' AND j.attempt - j.tries >= max_claims THEN 'FAILED'
+                WHEN j.state = 'ASSIGNED' AND only_expired AND j.unstarted + 1 >= max_claims THEN 'FAILED'
                 WHEN j.state = 'ASSIGNED' OR j.infra_tries < max_infra THEN 'QUEUED'
                 ELSE 'FAILED' END AS becomes,
             CASE
                 WHEN j.state = 'CANCELLING' THEN 'cancelled'
                 WHEN j.state = 'RUNNING' THEN 'worker-lost'
-                WHEN j.attempt - j.tries >= max_claims THEN 'start-refused'
+                WHEN only_expired AND j.unstarted + 1 >= max_claims THEN 'start-refused'
                 WHEN only_expired THEN 'start-timeout' END AS why
         FROM json_to_recordset(items) AS i(job_id uuid, token uuid)
         JOIN jobs AS j ON j.id = i.job_id AND j.token = i.token
@@ -32,7 +32,9 @@ BEGIN
         WHERE l.token = i.token AND CASE WHEN only_expired THEN l.expires_at < at ELSE j.state <> 'RUNNING' END
     ), u AS (
         UPDATE jobs AS j SET state = n.becomes, previous = j.state, version = j.version + 1, reason = n.why,
-            infra_tries = j.infra_tries + (j.state = 'RUNNING')::int, token = NULL, changed_at = at
+            infra_tries = j.infra_tries + (j.state = 'RUNNING')::int,
+            unstarted = j.unstarted + (j.state = 'ASSIGNED' AND only_expired)::int, token = NULL,
+            changed_at = at
         FROM n WHERE j.id = n.id
         RETURNING j AS job, n.session_id, n.assigned_at, n.started_at
     ), gone AS (

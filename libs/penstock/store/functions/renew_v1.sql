@@ -1,6 +1,7 @@
 -- Takes in heartbeats: worker rows, and one more ttl_seconds for every started lease they hold.
 -- heartbeats: [{session_id, n, kind, name, pool, state, slots, capacity, labels}]; the newest a session.
--- held: [{session_id, job_id, attempt, token}], phases started and ended only.
+-- held: [{session_id, job_id, attempt, token, ended}]; a lease that is only granted is not renewed, but one
+-- whose attempt ended before its start was told is: its report is on its way.
 -- Returns [{session_id, job_id, attempt, verdict, started}] sorted by session and job: ok, cancel or void;
 -- started false: the lease waits for start_v1.
 CREATE OR REPLACE FUNCTION renew_v1(heartbeats json, held json, ttl_seconds double precision) RETURNS json
@@ -23,8 +24,8 @@ BEGIN
     ORDER BY l.job_id FOR UPDATE OF l;
 
     UPDATE leases AS l SET expires_at = at + make_interval(secs => ttl_seconds)
-    FROM json_to_recordset(held) AS h(job_id uuid, token uuid)
-    WHERE l.job_id = h.job_id AND l.token = h.token AND (l.started OR l.cancelling);
+    FROM json_to_recordset(held) AS h(job_id uuid, token uuid, ended boolean)
+    WHERE l.job_id = h.job_id AND l.token = h.token AND (l.started OR l.cancelling OR h.ended);
 
     RETURN (SELECT coalesce(json_agg(v ORDER BY v.session_id, v.job_id), '[]') FROM (
         SELECT h.session_id, h.job_id, h.attempt, coalesce(l.started, false) AS started,

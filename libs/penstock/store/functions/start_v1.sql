@@ -19,7 +19,7 @@ BEGIN
 
     WITH u AS (
         UPDATE jobs AS j SET state = 'RUNNING', previous = j.state, version = j.version + 1,
-            tries = j.tries + 1, changed_at = at
+            tries = j.tries + 1, unstarted = 0, changed_at = at
         FROM json_to_recordset(starts) AS s(job_id uuid, token uuid)
         WHERE j.id = s.job_id AND j.token = s.token AND j.state = 'ASSIGNED'
         RETURNING j AS job

@@ -195,6 +195,7 @@ CREATE TABLE jobs (
     attempt           int NOT NULL DEFAULT 0,
     tries             int NOT NULL DEFAULT 0,
     infra_tries       int NOT NULL DEFAULT 0,
+    unstarted         int NOT NULL DEFAULT 0,
     unmet             int NOT NULL,
     bad_needs         int NOT NULL DEFAULT 0,
     retry_max         smallint NOT NULL DEFAULT 0,
@@ -224,6 +225,7 @@ COMMENT ON COLUMN jobs.version IS 'Counts transitions from 1; the CAS of everyth
 COMMENT ON COLUMN jobs.attempt IS 'Counts claims; never reused.';
 COMMENT ON COLUMN jobs.tries IS 'Counts starts.';
 COMMENT ON COLUMN jobs.infra_tries IS 'Starts lost to worker-lost or infra-error, not charged to retry_max.';
+COMMENT ON COLUMN jobs.unstarted IS 'Claims in a row whose lease ended without a start.';
 COMMENT ON COLUMN jobs.unmet IS 'Needs that are not terminal yet.';
 COMMENT ON COLUMN jobs.bad_needs IS 'Needs that ended neither SUCCESS nor FAILED with continue-on-error.';
 COMMENT ON COLUMN jobs.retry_max IS 'Further tries after the first.';

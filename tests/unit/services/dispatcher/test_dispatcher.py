@@ -102,6 +102,22 @@ def test_short_jobs_are_granted_ahead_and_long_ones_are_not() -> None:
         assert granted == (102 if ms == 1 else 2)
 
 
+def test_kinds_that_became_long_or_were_given_back_are_no_longer_granted_ahead() -> None:
+    jobs = ready(*(job(f"r{n}", at=n) for n in range(50)))
+    runners = fleet()
+    runners.grant("s", ("x", 1), KIND)
+    runners.offer(offer("s", 1, 2, ("x", 1)), 0.0)
+    assert len(choose(jobs, runners)) > 2
+    runners.grant("s", ("long", 1), KIND)
+    for n in (2, 3):
+        runners.heartbeat(beat(n, ("long", "started")), 0.0)
+    assert len(choose(jobs, runners)) == 1, "it has run for a heartbeat"
+    runners.durations[KIND] = 0.001
+    runners.grant("s", ("back", 1), KIND)
+    runners.offer(offer("s", 3, 2, ("back", -1)), 0.0)
+    assert len(choose(jobs, runners)) == 1, "the runner gave one back"
+
+
 def test_a_grant_takes_its_slot_until_an_offer_or_heartbeat_frees_it() -> None:
     jobs = ready(job("z"))
     runners = fleet(offer(slots=1))
