@@ -100,6 +100,13 @@ def test_generated_graphs_run_in_dependency_order(client: Any) -> None:
     run(client, {f"dag-{n}-{uuid4()}": jobs for n, jobs in enumerate(graphs(GENERATED))})
 
 
+@pytest.mark.timeout(300)
+def test_events_alone_carry_the_whole_stack(start_stack: Any) -> None:
+    """With every sweep at one hour a single lost event would leave its pipeline behind."""
+    with start_stack(PENSTOCK_SWEEP_SECONDS="3600") as alone:
+        run(alone, {f"alone-{n}-{uuid4()}": jobs for n, jobs in enumerate(graphs(30))})
+
+
 def test_every_record_of_every_topic_is_as_its_schema_says(client: Any) -> None:
     key = uuid4()
     client.submit({"jobs": {"a": {"run": "echo hi"}, "b": {"run": "exit 1", "needs": ["a"]}}}, key)

@@ -38,3 +38,5 @@ MAX_RETRIES: Final = 20
 
 MAX_PROBLEMS: Final = 250
 """Problems reported of one definition: status records and answers have limits too."""
+MAX_SCRIPT_BYTES: Final = 1024 * 1024
+"""All scripts of one job together: a grant must fit into a record."""

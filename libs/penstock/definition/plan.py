@@ -49,18 +49,33 @@ def plan(
     `git` has the `branch` and `default_branch` of interface §3, if any; the rest of it is not read.
 
     Raises:
-        RejectInput: `inputs`, `env` or `request_priority` of the request are no good.
+        RejectInput: `inputs`, `env` or `request_priority` of the request are no good, or a job is too large.
     """
     file_wide = definition.env
     if inputs or env:
         file_wide = {**file_wide, **_request_env(inputs or _NOTHING, env or _NOTHING)}
         _limit_env(file_wide, len(definition.jobs))
+    _limit_scripts(definition.jobs)
     lane = _lane(definition, request_priority, git or _NOTHING, trigger)
     return Plan(
         name=definition.name or DEFAULT_PIPELINE_NAME,
         jobs=[_planned(job, lane, file_wide) for job in definition.jobs],
         edges=definition.edges,
     )
+
+
+def _limit_scripts(jobs: tuple[Job, ...]) -> None:
+    problems = [
+        Problem(
+            f"its scripts have {size:,} bytes, {limits.MAX_SCRIPT_BYTES:,} are allowed",
+            show_path(("jobs", job.name)),
+            hint="put large data into the repository",
+        )
+        for job in jobs
+        if (size := sum(len(step.run.encode()) for step in job.steps)) > limits.MAX_SCRIPT_BYTES
+    ]
+    if problems:
+        raise RejectInput(problems[: limits.MAX_PROBLEMS])
 
 
 def _planned(job: Job, lane: Lane, file_wide: dict[str, str]) -> PlannedJob:

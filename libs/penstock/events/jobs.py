@@ -74,7 +74,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     success: bool = False
     started_here: bool = True
     exit_code: int | None = None
-    reason: Reason | None = None
+    reason: str | None = None
+    """A `Reason`, or one that a younger runner knows."""
     duration_ms: int | None = None
     last_seq: int = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Sequence
 
@@ -9,6 +10,7 @@ import msgspec
 
 from penstock.core.errors import DeadLetter
 from penstock.events import jobs as job_events
+from penstock.events.jobs import Report, Reports
 from penstock.events.workers import Control, Settled
 from penstock.kafka import publish
 from penstock.kafka.batches import Dead, Outcome
@@ -53,7 +55,7 @@ class Advancer:
 
     def step(self, batch: Sequence[Record], _now: float) -> Outcome:
         """One batch of reports: everything they change, and `settled` for each of them."""
-        reports: list[job_events.Reports] = []
+        reports: list[Reports] = []
         dead: list[Dead] = []
         for record in batch:
             try:
@@ -68,7 +70,7 @@ class Advancer:
             if len(batch) > 1:
                 raise
             dead.append(Dead(batch[0], str(error), type(error).__name__))
-            accepted = self._give_up(changes, reports)
+            accepted = self._salvage(changes, [one for record in reports for one in record.reports])
         self._decide(changes, todo.undecided)
         if self._acks.full():
             self._acks.flush(self._db)
@@ -111,26 +113,21 @@ class Advancer:
             self._metrics.inc("penstock_cas_conflicts_total", len(done) - len(accepted), service="advancer")
         return accepted
 
-    def _give_up(self, changes: Changes, batch: Sequence[job_events.Reports]) -> set[tuple[str, str]]:
-        """A report that Postgres refuses goes to the dead letters, and its attempt ends as infra-error."""
-        for record in batch:
-            ends = [
-                finish_row(
-                    job_events.Report(
-                        job_id=report.job_id,
-                        attempt=report.attempt,
-                        token=report.token,
-                        kind="ended",
-                        reason="infra-error",
-                    ),
-                    self._jitter(),
-                )
-                for report in record.reports
-            ]
-            try:
-                jobs.finish(self._db, changes, ends, policy=self._policy, actor=self._actor)
-            except PoisonRow:
-                continue  # Even the ids make no sense: no job of ours is meant.
+    def _salvage(self, changes: Changes, reports: list[Report]) -> set[tuple[str, str]]:
+        """Halve them until the offender stands alone: its attempt ends as infra-error (protocol §10)."""
+        try:
+            return self._apply(changes, sort_reports([Reports(pipeline_id="", reports=reports)]))
+        except PoisonRow:
+            if len(reports) > 1:
+                middle = len(reports) // 2
+                return self._salvage(changes, reports[:middle]) | self._salvage(changes, reports[middle:])
+        bad = reports[0]
+        end = Report(
+            job_id=bad.job_id, attempt=bad.attempt, token=bad.token, kind="ended", reason="infra-error"
+        )
+        with contextlib.suppress(PoisonRow):  # Even its ids make no sense: no job of ours is meant.
+            rows = [finish_row(end, self._jitter())]
+            jobs.finish(self._db, changes, rows, policy=self._policy, actor=self._actor)
         return set()
 
     def _decide(self, changes: Changes, asked: list[str]) -> None:
@@ -146,7 +143,7 @@ class Advancer:
                 jobs.resolve(self._db, changes, rows, actor=self._actor)
             asked = []
 
-    def _settle(self, batch: Sequence[job_events.Reports], accepted: set[tuple[str, str]]) -> None:
+    def _settle(self, batch: Sequence[Reports], accepted: set[tuple[str, str]]) -> None:
         """Note what to tell: nobody waits for it but a journal, so it goes out by the tick, many at once."""
         for record in batch:
             answers = self._settled.setdefault(record.session_id, []) if record.reports else []

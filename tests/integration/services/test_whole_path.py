@@ -113,7 +113,7 @@ def test_a_cancel_before_its_request_is_not_lost(db: Database, postgres_dsn: str
     town.bus.sender().send([Outgoing(topics.PIPELINES_REQUESTED.name, "default", orjson.dumps(request), [])])
     town.run()
     assert set(town.states(mine).values()) == {"CANCELLED"}
-    assert town.runner.starts == []
+    assert not set(town.runner.starts) & set(BRANCHES["jobs"])
 
 
 def test_a_silent_runner_s_job_is_given_to_another(db: Database, postgres_dsn: str) -> None:

@@ -147,3 +147,10 @@ def test_a_request_that_is_no_good(request_fields: dict[str, object], problem: s
 def test_labels_are_sorted_and_unique(labels: list[str]) -> None:
     made = plan(check(load_json_object({"jobs": {"a": {"executor": "noop", "runs-on": labels}}})))
     assert made.jobs[0].labels == tuple(sorted(set(labels)))
+
+
+def test_a_job_s_scripts_must_fit_into_a_grant() -> None:
+    definition = check(load_json_object({"jobs": {"big": {"run": "x" * 1_048_577}, "small": {"run": "x"}}}))
+    with pytest.raises(RejectInput) as refused:
+        plan(definition)
+    assert [problem.path for problem in refused.value.problems] == ["jobs.big"]
