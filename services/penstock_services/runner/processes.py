@@ -202,6 +202,8 @@ class Guards:
     def __init__(self) -> None:
         self._idle: list[Guard] = []
         self._all: set[Guard] = set()
+        # Whoever embeds a runner may have children of its own: they are no job's orphans.
+        self._others = frozenset(program.descendants(os.getpid(), frozenset()))
         self._adopts = program.become_subreaper()
 
     def take(self) -> Guard:
@@ -245,7 +247,7 @@ class Guards:
         guard.close()
 
     def _spared(self) -> frozenset[int]:
-        return frozenset(guard.pid for guard in self._all)
+        return self._others | {guard.pid for guard in self._all}
 
 
 def _reap(pids: set[int]) -> None:

@@ -1,0 +1,22 @@
+"""A runner that is embedded in a process leaves that process's own children alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+from penstock_services.runner.processes import Guards
+
+
+async def test_children_from_before_are_spared_when_a_guard_is_buried() -> None:
+    with subprocess.Popen(["sleep", "60"]) as mine:
+        try:
+            guards = Guards()
+            guard = guards.take()
+            os.kill(guard.pid, signal.SIGKILL)
+            await guards.bury(guard)
+            assert mine.poll() is None
+            await guards.close()
+        finally:
+            mine.kill()
