@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -13,6 +12,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -20,16 +20,12 @@ import yaml
 from penstock.testing.servers import Servers
 
 COMPOSE = yaml.safe_load((Path(__file__).parents[2] / "compose.yaml").read_text())
-OURS = {
-    name: service
-    for name, service in COMPOSE["services"].items()
-    if "build" in service or "penstock" in str(service.get("image", ""))
-}
+OURS = {name: service for name, service in COMPOSE["services"].items() if "build" in service}
 
 
 def words(service: dict[str, Any]) -> list[str]:
-    command = service["command"]
-    return shlex.split(command) if isinstance(command, str) else list(command)
+    """Entry point and command as the container would run them; the image's own entry point is `penstock`."""
+    return [*service.get("entrypoint", ["penstock"]), *service["command"]]
 
 
 def free_port() -> int:
@@ -45,7 +41,11 @@ def environ(
     """Where compose.yaml names its servers, ours; the rest of its environment stays as it is."""
     objects = real_servers.objects
     return {
+        "PENSTOCK_LOCAL_TOKEN": "of-a-test",
+        # Of a stack that runs here already the services keep the password that they have.
+        "PENSTOCK_LOCAL_PASSWORD": urlsplit(postgres_dsn).password or "",
         **{name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")},
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PENSTOCK_KAFKA_BOOTSTRAP": real_servers.kafka.kafka_bootstrap,
         "PENSTOCK_POSTGRES_DSN": postgres_dsn,
         "PENSTOCK_S3_ENDPOINT": objects.s3_endpoint,
@@ -65,9 +65,7 @@ def test_a_service_of_the_compose_file_starts_and_drains(
     assert command[0] == "penstock"
     own = {"PENSTOCK_HTTP_PORT": str(port), "PENSTOCK_GATEWAY_PORT": str(free_port())}
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command], env={**environ, **own}, stdout=log, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(command, env={**environ, **own}, stdout=log, stderr=subprocess.STDOUT)
         try:
             wait_until(lambda: _ready(port) or process.poll() is not None, 60)
             assert process.poll() is None, (tmp_path / "log").read_text()
@@ -80,11 +78,9 @@ def test_a_service_of_the_compose_file_starts_and_drains(
 
 @pytest.mark.parametrize("name", [name for name in OURS if "service" not in words(OURS[name])])
 def test_a_set_up_of_the_compose_file_ends_well(name: str, environ: dict[str, str]) -> None:
-    command = words(OURS[name])
-    script = [word.replace("penstock ", f"{shlex.quote(sys.executable)} -m penstock ") for word in command]
-    if script[0] == "penstock":
-        script = [sys.executable, "-m", *command]
-    ended = subprocess.run(script, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(
+        words(OURS[name]), env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
     assert ended.returncode == 0, ended.stderr
 
 

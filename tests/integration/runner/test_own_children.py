@@ -10,7 +10,7 @@ from penstock_services.runner.processes import Guards
 
 
 async def test_children_from_before_are_spared_when_a_guard_is_buried() -> None:
-    with subprocess.Popen(["sleep", "60"]) as mine:
+    with subprocess.Popen(["sleep", "60"]) as mine:  # noqa: ASYNC220 - the stranger is nobody's coroutine
         try:
             guards = Guards()
             guard = guards.take()
