@@ -28,4 +28,4 @@ def test_penstock_runs_its_own_pipeline(client: Any) -> None:
     logs = {name: client.log(key, name) for name in client.jobs(key)}
     assert ends == {key: "SUCCESS"}, "\n".join(f"== {name}\n{text}" for name, text in logs.items())
     assert "Success: no issues found" in logs["types"]
-    assert "passed" in logs["unit"]
+    assert "passed" in logs["unit tests"]
