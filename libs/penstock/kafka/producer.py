@@ -53,9 +53,10 @@ class Delivery:
         """So many more are decided; the last one decides the batch. The first failure is the one told."""
         with self._lock:
             self._left -= count
-            # That some may come later if sent again weighs more than that others never will.
-            if self._error is None or isinstance(failure, RetryLater):
-                self._error = failure or self._error
+            known = self._error
+            # That some will go if sent again weighs more than that others never will.
+            if known is None or (isinstance(failure, RetryLater) and not isinstance(known, RetryLater)):
+                self._error = failure
             last = self._left == 0
         if last:
             self._on_done(self._error)

@@ -41,6 +41,14 @@ def test_the_first_failure_is_told_after_all_are_decided() -> None:
     assert "penstock.jobs.status" in str(error)
 
 
+def test_what_may_go_later_weighs_more_than_what_never_will() -> None:
+    told: list[Exception | None] = []
+    delivery = Delivery(3, told.append)
+    for code in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError._MSG_TIMED_OUT, KafkaError.MSG_SIZE_TOO_LARGE):
+        delivery.delivered(KafkaError(code), MESSAGE)
+    assert isinstance(told[0], RetryLater)
+
+
 def test_errors_by_what_the_caller_does_next() -> None:
     meanings = {
         KafkaError.MSG_SIZE_TOO_LARGE: RejectInput,
