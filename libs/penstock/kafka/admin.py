@@ -80,7 +80,7 @@ def apply_topics(
         _result(future, words)
         done.append(words)
     if done:
-        _wait_until_visible(admin, wanted, clock or SystemClock())
+        _wait_until_visible(admin, wanted, settings.kafka_replication, clock or SystemClock())
     return done
 
 
@@ -170,11 +170,13 @@ def _configs(admin: AdminClient, names: list[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _wait_until_visible(admin: AdminClient, wanted: list[Wanted], clock: Clock) -> None:
+def _wait_until_visible(admin: AdminClient, wanted: list[Wanted], replication: int, clock: Clock) -> None:
+    """A broker shows new topics, partitions and settings a moment after it has acknowledged them."""
     deadline = clock.monotonic() + VISIBLE_SECONDS
     while True:
-        there = {n: len(t.partitions) for n, t in admin.list_topics(timeout=ANSWER_SECONDS).topics.items()}
-        missing = sorted(topic.name for topic in wanted if there.get(topic.name, 0) < topic.partitions)
+        missing = [
+            change.words for change in _changes(admin, wanted, replication) if change.apply is not None
+        ]
         if not missing:
             return
         if clock.monotonic() > deadline:
