@@ -106,7 +106,8 @@ def machine(tmp_path: Path) -> MakeMachine:
     @asynccontextmanager
     async def make(**settings: Any) -> AsyncIterator[Machine]:
         guards = Guards()
-        before = guard.descendants(os.getpid())
+        # Servers of the test run among them, which fork as they please.
+        before = frozenset(guard.descendants(os.getpid()))
         it = Machine(tmp_path, guards, PlaceSettings(**settings))
         try:
             yield it

@@ -79,9 +79,7 @@ class Services:
     def log(self, job_id: str, most_lines: int = sys.maxsize) -> list[str]:
         """The lines of a log, up to its end or as many as asked for."""
         lines: list[str] = []
-        for record in self._records(topics.LOGS_FRAMES):
-            if record.key != job_id.encode():
-                continue
+        for record in self._records(topics.LOGS_FRAMES, job_id):
             head = logs.frame_head(record.headers)
             raw = zstandard.ZstdDecompressor().decompress(record.value or b"")
             assert len(raw) == head.raw_bytes
@@ -105,11 +103,11 @@ class Services:
     def _send(self, topic: topics.Topic, key: str, record: msgspec.Struct) -> None:
         self._producer.send([Outgoing(topic.name, key, encode(record), [])])
 
-    def _records(self, topic: topics.Topic) -> Iterator[Record]:
-        """Records of one topic as they come; those of the others are kept for their readers."""
+    def _records(self, topic: topics.Topic, key: str | None = None) -> Iterator[Record]:
+        """Records of one topic (and key) as they come; the others are kept for their readers."""
         while True:
             for index, record in enumerate(self._read):
-                if record.topic == topic.name:
+                if record.topic == topic.name and key in (None, (record.key or b"").decode()):
                     del self._read[index]
                     yield record
                     break
@@ -191,6 +189,7 @@ def test_a_killed_runner_leaves_no_process_and_its_successor_tells_the_rest(
     done, running = new_grant("echo done"), new_grant("setsid sleep 1000 & echo $!; echo $$; sleep 1000")
     services.grant(offer, done, running)
     session_id, report = services.report(done.job_id, "ended")
+    assert services.log(done.job_id) == ["done"]
     services.report(running.job_id, "started")
     pids = [int(line) for line in services.log(running.job_id, most_lines=2)]
     watched = [os.pidfd_open(pid) for pid in pids]
