@@ -93,7 +93,7 @@ def _report_need(report: Report, job: Job, position: int, index: Mapping[str, in
     name = (job.needs or ())[position]
     path = report.existing(("jobs", job.name, "needs", position))
     if normalize(name) in index:
-        report.add(path, "a job cannot need itself", "remove it")
+        report.add(path, f"a job cannot need itself: {_arrows((job.name, job.name))}", "remove it")
         return
     near = report.suggest(name, index)
     hint = f"did you mean {quote(near)}?" if near else "name a key of `jobs`"

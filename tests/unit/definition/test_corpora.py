@@ -5,14 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from penstock.core.errors import RejectInput
+from penstock.core.errors import Problem, RejectInput
 from penstock.definition import Definition, check, load_json_object, load_yaml, plan
 
 FOLDER = os.environ.get("PENSTOCK_CORPORA", "")
@@ -21,18 +21,23 @@ pytestmark = pytest.mark.skipif(not FOLDER, reason="PENSTOCK_CORPORA names no fo
 
 def ends_well(load: Any, data: object) -> Definition | None:
     """A definition that can be planned, or a refusal with problems that can be sent; nothing else."""
+    return outcome(load, data)[0]
+
+
+def outcome(load: Any, data: object) -> tuple[Definition | None, Sequence[Problem]]:
+    """The same with the problems."""
     try:
         definition = check(load(data))
     except RejectInput as rejected:
         found = rejected.problems
     else:
         plan(definition)
-        return definition
+        return definition, ()
     assert found
     for problem in found:
         assert problem.message
         str(problem).encode()
-    return None
+    return None, found
 
 
 def yaml_cases() -> Iterator[str]:
@@ -102,9 +107,12 @@ def test_real_graphs() -> None:
             task["id"]: {"executor": "noop", "needs": [need for need in task["needs"] if need in ids]}
             for task in dag["tasks"]
         }
-        definition = ends_well(load_json_object, {"jobs": jobs})
+        definition, problems = outcome(load_json_object, {"jobs": jobs})
         too_large = len(jobs) > 10_000 or sum(len(set(job["needs"])) for job in jobs.values()) > 100_000
         assert (definition is None) == (dag["metrics"]["cyclic"] or too_large), dag["name"]
+        if dag["metrics"]["cyclic"]:
+            circles = [problem.message.partition(": ")[2].split(" → ") for problem in problems]
+            assert all(circle[0] == circle[-1] and len(circle) > 1 for circle in circles), dag["name"]
         if definition is not None:
             assert {
                 (definition.jobs[parent].name, definition.jobs[child].name)

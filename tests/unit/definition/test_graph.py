@@ -54,7 +54,7 @@ def test_unknown_and_own_names() -> None:
     found = refused({"build": {}, "test": {"needs": ["biuld", "test", "zzz"]}})
     assert [(p.path, p.message, p.hint) for p in found] == [
         ("jobs.test.needs[0]", 'there is no job "biuld"', 'did you mean "build"?'),
-        ("jobs.test.needs[1]", "a job cannot need itself", "remove it"),
+        ("jobs.test.needs[1]", "a job cannot need itself: test → test", "remove it"),
         ("jobs.test.needs[2]", 'there is no job "zzz"', "name a key of `jobs`"),
     ]
 
