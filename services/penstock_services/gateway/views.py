@@ -6,21 +6,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from penstock.core.errors import Problem
 from penstock.core.lanes import Lane
 from penstock.core.states import JobState, PipelineState, Reason
-from penstock.events.pipelines import DefinitionRef, Git, Trigger
+from penstock.events.pipelines import PipelineRequested, Trigger
 
 Received = Literal["RECEIVED"]
-
-
-class Fault(msgspec.Struct, omit_defaults=True):
-    """One thing that is wrong: what, where (`line` and `column` from 1), and how to mend it."""
-
-    message: str
-    path: str = ""
-    line: int | None = None
-    column: int | None = None
-    hint: str = ""
 
 
 class ProblemDetails(msgspec.Struct, omit_defaults=True):
@@ -30,23 +21,14 @@ class ProblemDetails(msgspec.Struct, omit_defaults=True):
     title: str
     status: int
     detail: str
-    errors: list[Fault] = []
+    errors: list[Problem] = []
 
 
-class PipelineRequest(msgspec.Struct, omit_defaults=True):
+class PipelineRequest(PipelineRequested):
     """What is asked for. Exactly one of the three definitions must be given."""
 
     tenant: str = ""
-    request_id: str = ""
-    pipeline_id: str = ""
-    definition: dict[str, Any] | None = None
-    definition_yaml: str | None = None
-    definition_ref: DefinitionRef | None = None
-    priority: str | int | None = None
-    trigger: Trigger | None = None
-    git: Git | None = None
-    inputs: dict[str, str] | None = None
-    env: dict[str, str] | None = None
+    """That of the token, so it need not be given."""
 
 
 class Receipt(msgspec.Struct, omit_defaults=True):
@@ -66,7 +48,7 @@ class RequestView(msgspec.Struct):
     pipeline_id: str
     state: PipelineState | Received
     reason: Reason | None
-    errors: list[Fault] | None
+    errors: list[Problem] | None
     received_at: str
     url: str
 
@@ -87,7 +69,7 @@ class PipelineView(msgspec.Struct, omit_defaults=True):
     reason: Reason | None = None
     trigger: Trigger | None = None
     git: dict[str, Any] | None = None
-    errors: list[Fault] | None = None
+    errors: list[Problem] | None = None
     rerun_of: str | None = None
     changed_at: str | None = None
     started_at: str | None = None
@@ -235,13 +217,3 @@ class WorkerPage(msgspec.Struct):
     """Sessions, the newest first."""
 
     workers: list[WorkerView]
-
-
-class LogEnd(msgspec.Struct, omit_defaults=True):
-    """The last record of a log: no line follows `last_seq`."""
-
-    end: Literal[True]
-    last_seq: int
-    state: JobState
-    incomplete: bool = False
-    missing: int = 0
