@@ -24,7 +24,7 @@ class ProblemDetails(msgspec.Struct, omit_defaults=True):
     errors: list[Problem] = []
 
 
-class PipelineRequest(PipelineRequested):
+class PipelineRequest(PipelineRequested, frozen=True):
     """What is asked for. Exactly one of the three definitions must be given."""
 
     tenant: str = ""
