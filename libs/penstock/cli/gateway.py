@@ -20,7 +20,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 class DoorSettings:
     """What the commands of users read from the environment."""
 
-    url: str = setting("", doc="URL of the gateway; empty: that of the stack that runs here.")
+    url: str = setting(
+        "", doc="URL of the gateway, or of several with commas between; empty: of the stack that runs here."
+    )
     token: str = setting("", doc="Bearer token; empty: that of the stack that runs here.", secret=True)
 
 

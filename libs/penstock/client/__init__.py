@@ -9,7 +9,7 @@
 |-----------|--------------------------------------------------------------------------------------|
 | `client`  | `Client`: one method a call; answers are the gateway's JSON objects as they came      |
 | `records` | what those objects have                                                              |
-| `follow`  | events and logs to their end, across restarts of the gateway                          |
+| `follow`  | events and logs to their end, across restarts and over to another gateway             |
 | `wire`    | one HTTP exchange: what goes wrong becomes `RetryLater` or `Refused`                  |
 | `streams` | server-sent events out of lines; pure                                                 |
 

@@ -24,6 +24,7 @@ PAGE: Final = 100
 class Client:
     """The gateway at `url`, for the tenant of `token`.
 
+    `url` may be several of one installation with commas between: when one is away it goes on at the next.
     Every call may raise `RetryLater` (the gateway or what it needs is away: nothing is known of the outcome),
     `Refused` (with HTTP's `status`: it always will be) and `StopProcess` (what answers is no gateway).
     """

@@ -1,4 +1,4 @@
-"""One HTTP exchange with the gateway, and what its failures mean to a caller."""
+"""One HTTP exchange with a gateway, and what its failures mean to a caller."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import http.client
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -49,11 +49,31 @@ class Busy(RetryLater):
         self.retry_after = retry_after
 
 
+class _Gateway(NamedTuple):
+    """One gateway, as its URL says."""
+
+    url: str
+    secure: bool
+    host: str
+    port: int | None
+    path: str
+
+    def connection(self, timeout_seconds: float) -> http.client.HTTPConnection:
+        """A connection that is not open yet."""
+        kind = http.client.HTTPSConnection if self.secure else http.client.HTTPConnection
+        return kind(self.host, self.port, timeout=timeout_seconds)
+
+    def foreign(self, why: str) -> StopProcess:
+        """What answers is something else."""
+        return StopProcess(f"what answers at {self.url} is not a Penstock gateway ({why}): check the URL")
+
+
 class Body:
     """An answer that is read as it comes."""
 
-    def __init__(self, wire: Wire, connection: http.client.HTTPConnection) -> None:
+    def __init__(self, wire: Wire, gateway: _Gateway, connection: http.client.HTTPConnection) -> None:
         self._wire = wire
+        self.gateway = gateway
         self._connection = connection
         self._socket = connection.sock  # the connection forgets it when the answer is its last
         self._response = connection.getresponse()
@@ -65,7 +85,7 @@ class Body:
         try:
             return self._response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise self._wire.away(error) from error
+            raise self._wire.away(self.gateway, error) from error
 
     def wait_for_lines(self, quiet_seconds: float | None) -> None:
         """From now on take silences up to so long (None: any) for what they are; a dead peer is noticed."""
@@ -89,7 +109,7 @@ class Body:
                 if lines:
                     yield lines
         except (OSError, http.client.HTTPException) as error:
-            raise self._wire.away(error) from error
+            raise self._wire.away(self.gateway, error) from error
         finally:
             self.close()
 
@@ -100,21 +120,17 @@ class Body:
 
 
 class Wire:
-    """How to reach one gateway with one token."""
+    """How to reach a gateway with one token.
+
+    `url` may name several gateways of one installation, comma separated. Calls go to the one that answered
+    last; when it is away, to the next.
+    """
 
     def __init__(self, url: str, token: str, timeout_seconds: float) -> None:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
-            hint = "such as http://127.0.0.1:8470"
-            raise RejectInput(Problem(f"{url!r} is not the URL of a gateway", hint=hint))
-        self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-        self._host, self._port = parts.hostname, port
-        self._secure = parts.scheme == "https"
-        self._path = parts.path.rstrip("/")
+        self._gateways = [_gateway(one.strip()) for one in url.split(",")]
+        self.url = ",".join(gateway.url for gateway in self._gateways)
+        self._at = 0
+        """Which one is asked; threads may move it together."""
         self._token = token
         self._timeout = timeout_seconds
 
@@ -137,7 +153,10 @@ class Wire:
         more = {"Content-Type": "application/json"} if body is not None else {}
         data = None if body is None else orjson.dumps(body)
         with contextlib.closing(self._open(method, path, query, data, {**more, **(headers or {})})) as answer:
-            return self._decode(answer.read())
+            try:
+                return orjson.loads(answer.read())
+            except orjson.JSONDecodeError:
+                raise answer.gateway.foreign("its answer is not JSON") from None
 
     def stream(
         self,
@@ -156,14 +175,15 @@ class Wire:
         body.wait_for_lines(quiet_seconds)
         return body
 
-    def away(self, error: Exception) -> RetryLater:
-        """The gateway does not answer, or stopped in the middle."""
+    def away(self, gateway: _Gateway, error: Exception) -> RetryLater:
+        """This gateway does not answer, or stopped in the middle: the next one is asked from now on."""
+        self._at = (self._gateways.index(gateway) + 1) % len(self._gateways)
         why = str(error) or type(error).__name__
         if isinstance(error, ConnectionRefusedError):
             why = "connection refused"
         elif isinstance(error, TimeoutError):
             why = "no answer in time"
-        return RetryLater(f"the gateway at {self.url} does not answer ({why})", component="gateway")
+        return RetryLater(f"the gateway at {gateway.url} does not answer ({why})", component="gateway")
 
     def _open(
         self,
@@ -173,47 +193,69 @@ class Wire:
         data: bytes | None,
         headers: Mapping[str, str],
     ) -> Body:
-        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=self._timeout)
+        gateway, connection = self._connect()
         given = urlencode([(name, value) for name, value in query if value])
-        target = self._path + path + (f"?{given}" if given else "")
+        target = gateway.path + path + (f"?{given}" if given else "")
         try:
             connection.request(method, target, data, {"Authorization": f"Bearer {self._token}", **headers})
-            body = Body(self, connection)
+            body = Body(self, gateway, connection)
         except BaseException as error:  # also Ctrl-C must not leave the connection open
             connection.close()
             if isinstance(error, OSError | http.client.HTTPException):
-                raise self.away(error) from error
+                raise self.away(gateway, error) from error
             raise
         if 200 <= body.status < 300:
             return body
         with contextlib.closing(body):
-            raise self._failure(body)
+            raise _failure(body)
 
-    def _failure(self, answer: Body) -> Exception:
-        try:
-            found = orjson.loads(answer.read())
-        except (RetryLater, orjson.JSONDecodeError):
-            found = None
-        body: dict[str, Any] = found if isinstance(found, dict) else {}
-        if answer.status >= 500 or answer.status == 429:
-            wish = answer.headers.get("Retry-After", "")
-            return Busy(
-                f"the gateway at {self.url}: {_detail(answer.status, body)}",
-                float(wish) if wish.isdigit() else 0.0,
-            )
-        if answer.status >= 400 and body:
-            return Refused(answer.status, body)
-        return self._foreign(f"HTTP status {answer.status}")
+    def _connect(self) -> tuple[_Gateway, http.client.HTTPConnection]:
+        """A connection to the first one that takes it: nothing was asked yet, so all of them may be tried."""
+        for more in reversed(range(len(self._gateways))):
+            gateway = self._gateways[self._at]
+            connection = gateway.connection(self._timeout)
+            try:
+                connection.connect()
+            except OSError as error:
+                connection.close()
+                away = self.away(gateway, error)
+                if not more:
+                    raise away from error
+            else:
+                return gateway, connection
+        raise AssertionError("there is at least one gateway")
 
-    def _decode(self, text: bytes) -> Any:
-        try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError:
-            raise self._foreign("its answer is not JSON") from None
 
-    def _foreign(self, why: str) -> StopProcess:
-        return StopProcess(f"what answers at {self.url} is not a Penstock gateway ({why}): check the URL")
+def _gateway(url: str) -> _Gateway:
+    """Raises `RejectInput`: this is no URL of a gateway."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+        hint = "such as http://127.0.0.1:8470"
+        raise RejectInput(Problem(f"{url!r} is not the URL of a gateway", hint=hint))
+    path = parts.path.rstrip("/")
+    at = f"{parts.scheme}://{parts.netloc}{path}"
+    return _Gateway(at, parts.scheme == "https", parts.hostname, port, path)
+
+
+def _failure(answer: Body) -> Exception:
+    try:
+        found = orjson.loads(answer.read())
+    except (RetryLater, orjson.JSONDecodeError):
+        found = None
+    body: dict[str, Any] = found if isinstance(found, dict) else {}
+    if answer.status >= 500 or answer.status == 429:
+        wish = answer.headers.get("Retry-After", "")
+        return Busy(
+            f"the gateway at {answer.gateway.url}: {_detail(answer.status, body)}",
+            float(wish) if wish.isdigit() else 0.0,
+        )
+    if answer.status >= 400 and body:
+        return Refused(answer.status, body)
+    return answer.gateway.foreign(f"HTTP status {answer.status}")
 
 
 def _detail(status: int, body: Mapping[str, Any]) -> str:

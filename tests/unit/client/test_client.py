@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 import pytest
-from tests.unit.client.fake_gateway import PIPELINE, FakeGateway, job, job_id, lines, pipeline, status
+from tests.unit.client.fake_gateway import PIPELINE, TOKEN, FakeGateway, job, job_id, lines, pipeline, status
 
 from penstock.client import Busy, Client, Refused
 from penstock.core.errors import Problem, RejectInput, RetryLater, StopProcess
@@ -73,12 +73,29 @@ def test_nobody_listens() -> None:
     assert caught.value.component == "gateway"
 
 
+def test_of_several_gateways_the_next_is_asked_when_one_is_away(gateway: FakeGateway) -> None:
+    with FakeGateway() as other:
+        gateway.pipelines[PIPELINE] = other.pipelines[PIPELINE] = pipeline()
+        client = Client(f"{gateway.url}, {other.url}", TOKEN)
+        assert client.url == f"{gateway.url},{other.url}"
+        client.pipeline(PIPELINE)
+        gateway.stop()
+        client.pipeline(PIPELINE)
+        gateway.start()
+        client.pipeline(PIPELINE)
+        assert (len(gateway.calls), len(other.calls)) == (1, 2), "it stays with the one that answers"
+        gateway.stop()
+        other.stop()
+        with pytest.raises(RetryLater, match="connection refused"):
+            client.pipeline(PIPELINE)
+
+
 def test_somebody_else_listens(gateway: FakeGateway) -> None:
     with pytest.raises(StopProcess, match="not a Penstock gateway"):
         Client(f"{gateway.url}/elsewhere", "good-token").pipeline(PIPELINE)
 
 
-@pytest.mark.parametrize("url", ["ftp://host", "http://", "http://host:port", ""])
+@pytest.mark.parametrize("url", ["ftp://host", "http://", "http://host:port", "", "http://host,"])
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(RejectInput, match="is not the URL of a gateway"):
         Client(url, "x")

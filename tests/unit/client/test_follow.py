@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from tests.unit.client.fake_gateway import PIPELINE, FakeGateway, job_id, lines, status
+from tests.unit.client.fake_gateway import PIPELINE, TOKEN, FakeGateway, job_id, lines, status
 
 from penstock.client import Client, Patience, Refused, follow_events, follow_log
 from penstock.core.errors import RetryLater
@@ -55,6 +55,20 @@ def test_a_restart_in_between_is_borne(gateway: FakeGateway, client: Client) -> 
     restarted.start()
     assert next(stream)["version"] == 3
     restarted.join()
+
+
+def test_a_stream_goes_on_at_another_gateway(gateway: FakeGateway) -> None:
+    with FakeGateway() as other:
+        for one in (gateway, other):
+            one.emit(*RECORDS)
+            one.write(1, *lines("a", "b", "c"))
+        client = Client(f"{gateway.url},{other.url}", TOKEN)
+        gateway.cuts.append(1)
+        assert [record["version"] for record in follow_events(client, PIPELINE, patience())] == [1, 2, 3]
+        assert other.calls == [("GET", f"/v1/pipelines/{PIPELINE}/events", "1")]
+        other.cuts.append(2)
+        found = [record for batch in follow_log(client, job_id(1), 1, patience()) for record in batch]
+    assert [record.get("seq") for record in found] == [1, 2, 3, None]
 
 
 def test_what_does_not_exist_is_not_waited_for(gateway: FakeGateway) -> None:
