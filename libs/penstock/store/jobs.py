@@ -28,6 +28,11 @@ def claim(
     return list(changes.take(answer)["claimed"])
 
 
+def refuse(db: Database, changes: Changes, job_ids: Sequence[str], *, actor: str) -> None:
+    """QUEUED -> FAILED, infra-error, and what follows: of jobs that cannot be claimed. Raises PoisonRow."""
+    changes.take(db.one("SELECT refuse_v1(%s::uuid[], %s)", (list(job_ids), actor)))
+
+
 def start(
     db: Database, changes: Changes, starts: Sequence[dict[str, Any]], *, ttl_seconds: float, actor: str
 ) -> set[str]:

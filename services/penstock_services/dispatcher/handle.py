@@ -15,7 +15,7 @@ from penstock.kafka import publish
 from penstock.kafka.partitioner import partition_for
 from penstock.kafka.ports import Sender
 from penstock.kafka.records import Partition, Record
-from penstock.runtime.clock import Clock
+from penstock.runtime.clock import Clock, rfc3339
 from penstock.runtime.log import logger
 from penstock.runtime.metrics import Metrics
 from penstock.store import jobs
@@ -142,14 +142,23 @@ class Dispatcher:
         lease_seconds = LEASE_BEATS * self._heartbeat_seconds
         try:
             jobs.claim(self._db, changes, claims, lease_seconds=lease_seconds, actor=self._actor)
-        except PoisonRow:
+        except PoisonRow as error:
             if len(choices) == 1:
-                log.exception("job cannot be claimed", job_id=choices[0].job.job_id)
+                log.error("job cannot be claimed", job_id=choices[0].job.job_id, error=str(error))  # noqa: TRY400
+                self._refuse(changes, choices[0].job.job_id)
                 return {}
             middle = len(choices) // 2
             self._claim(changes, choices[:middle])
             self._claim(changes, choices[middle:])
         return {grant["job_id"]: grant["attempt"] for grant in changes.grants}
+
+    def _refuse(self, changes: Changes, job_id: str) -> None:
+        """Alone it is at fault: it ends, or every sweep would try it again (protocol §10)."""
+        try:
+            jobs.refuse(self._db, changes, [job_id], actor=self._actor)
+        except PoisonRow as error:
+            # Its id is none, so no job of ours is meant: the hint came from elsewhere.
+            log.warning("hint dropped", job_id=job_id, error=str(error))
 
     def _publish(self, changes: Changes) -> None:
         def done(error: Exception | None) -> None:
@@ -158,7 +167,10 @@ class Dispatcher:
             else:
                 log.warning("events left to the relay", error=str(error))
 
-        self._sender.post(publish.records(changes, self._actor), done)
+        records = publish.records(changes, self._actor)
+        if changes.undecided:
+            records += publish.undecided_hints(changes.undecided, rfc3339(self._clock.now()), self._actor)
+        self._sender.post(records, done)
 
     def _observe(self, choices: Sequence[Choice], claimed: int) -> None:
         now = self._clock.now()

@@ -45,7 +45,7 @@ GRANT SELECT, INSERT ON tenants TO penstock_intake;
 
 GRANT EXECUTE ON FUNCTION start_v1, finish_v1, release_v1, undecided_v1, resolve_v1 TO penstock_advancer;
 
-GRANT EXECUTE ON FUNCTION claim_v1 TO penstock_dispatcher;
+GRANT EXECUTE ON FUNCTION claim_v1, refuse_v1 TO penstock_dispatcher;
 GRANT SELECT ON ready, leases TO penstock_dispatcher;
 
 GRANT EXECUTE ON FUNCTION renew_v1, start_v1, release_v1, expired_v1, retry_due_v1, relay_v1, lost_v1,
