@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.core.ids import uuid4
-from penstock.store import jobs, outbox, workers
+from penstock.store import jobs, outbox, queries, workers
 from penstock.store.changes import Changes
 from penstock.store.database import Database
 from penstock.testing.graphs import ACTOR, POLICY, World
@@ -151,7 +151,7 @@ def test_a_lost_worker_costs_an_infra_try_and_fails_at_last(db: Database) -> Non
         jobs.release(db, world.changes, due, expired=True, policy=POLICY, actor=ACTOR)
     assert world.states() == ["FAILED"]
     assert world.history(0)[-1][3] == "worker-lost"
-    assert db.rows("SELECT tries, infra_tries FROM jobs WHERE id = %s::uuid", (world.jobs[0],)) == [(4, 4)]
+    assert db.rows("SELECT tries, infra_tries FROM jobs WHERE id = %s::uuid", (world.jobs[0],)) == [(0, 4)]
 
 
 def test_a_living_lease_is_not_taken_back(db: Database) -> None:
@@ -290,6 +290,45 @@ def test_an_attempt_that_never_ran_costs_no_try_and_is_no_success(db: Database) 
         assert "RUNNING" not in [row[2] for row in world.history(number)]
 
 
+def tries(world: World, number: int) -> list[tuple[str, int]]:
+    """(state, tries) of a job as published."""
+    told = [event for event in world.changes.jobs if event["job_id"] == world.jobs[number]]
+    return [(event["state"], event["tries"]) for event in sorted(told, key=lambda event: event["version"])]
+
+
+def test_published_tries_are_those_charged_to_the_retry_policy(db: Database) -> None:
+    world = World(db, [{"retry_max": 1}])
+    world.claim(0)
+    world.finish(0, success=False, ran=False, reason="infra-error")  # it never ran
+    jobs.retry_due(db, world.changes, limit=10, actor=ACTOR)
+    world.claim(0)
+    world.finish(0, success=False, reason="infra-error")  # its start is folded in
+    jobs.retry_due(db, world.changes, limit=10, actor=ACTOR)
+    world.claim(0)
+    world.start(0, ttl_seconds=-1)
+    lost = [{"job_id": world.jobs[0], "token": world.tokens[world.jobs[0]]}]
+    jobs.release(db, world.changes, lost, expired=True, policy=POLICY, actor=ACTOR)
+    assert tries(world, 0)[1:] == [
+        ("ASSIGNED", 0), ("RETRYING", 0), ("QUEUED", 0),
+        ("ASSIGNED", 0), ("RUNNING", 1), ("RETRYING", 0), ("QUEUED", 0),
+        ("ASSIGNED", 0), ("RUNNING", 1), ("QUEUED", 0),
+    ]  # fmt: skip
+    world.run(0, success=False)
+    jobs.retry_due(db, world.changes, limit=10, actor=ACTOR)
+    world.run(0, success=False)
+    assert world.states() == ["FAILED"], "one further try, however often it was lost before"
+    assert [told for told in tries(world, 0)[-6:] if told[0] != "QUEUED"] == [
+        ("RUNNING", 1), ("RETRYING", 1), ("ASSIGNED", 1), ("RUNNING", 2), ("FAILED", 2),
+    ]  # fmt: skip
+    kept = db.rows(
+        "SELECT state, tries FROM job_transitions WHERE job_id = %s::uuid ORDER BY version", (world.jobs[0],)
+    )
+    assert kept == tries(world, 0)
+    found = queries.job(db, "default", world.jobs[0])
+    assert found is not None
+    assert found["tries"] == 2
+
+
 def test_a_drained_runner_s_job_runs_again(db: Database) -> None:
     world = World(db, [{}])
     world.claim(0)
@@ -299,7 +338,7 @@ def test_a_drained_runner_s_job_runs_again(db: Database) -> None:
     jobs.retry_due(db, world.changes, limit=10, actor=ACTOR)
     world.run(0)
     assert world.states() == ["SUCCESS"]
-    assert db.rows("SELECT tries, infra_tries FROM jobs WHERE id = %s::uuid", (world.jobs[0],)) == [(2, 1)]
+    assert db.rows("SELECT tries, infra_tries FROM jobs WHERE id = %s::uuid", (world.jobs[0],)) == [(1, 1)]
 
 
 def test_an_ended_attempt_is_renewed_until_its_report_comes(db: Database) -> None:

@@ -1,8 +1,9 @@
 -- Ends attempts whose token is current and settles what follows, in one transaction.
 -- reports: [{job_id, token, success, ran, exit_code, reason, duration_ms, last_seq, jitter}]; ran: a process
 -- was started (the start is folded in where it was not reported before); jitter: random in [0, 1).
--- A try that may be repeated becomes RETRYING until jitter * min(retry_cap, retry_base * 2^(tries - 1))
--- seconds have passed (full jitter, S89).
+-- tries are the starts charged to the retry policy: an end by infra-error or worker-lost takes its start back
+-- and raises infra_tries instead. A try that may be repeated becomes RETRYING until jitter * min(retry_cap,
+-- retry_base * 2^(tries of both kinds - 1)) seconds have passed (full jitter, S89).
 -- Returns {outbox_id, events, accepted: [job id]}; events hold undecided children.
 CREATE OR REPLACE FUNCTION finish_v1(reports json, retry_base double precision,
     retry_cap double precision, max_infra int, actor text) RETURNS json
@@ -19,11 +20,12 @@ BEGIN
 
     WITH n AS (
         SELECT r.*, l.assigned_at, l.started_at, j.state = 'ASSIGNED' AND r.ran AS fold,
+            coalesce(r.reason, '') IN ('infra-error', 'worker-lost') AS infra,
             CASE WHEN j.state = 'CANCELLING' THEN 'CANCELLED'
                 WHEN r.success AND (r.ran OR j.state <> 'ASSIGNED') THEN 'SUCCESS'
                 WHEN r.reason IN ('infra-error', 'worker-lost') AND j.infra_tries < max_infra THEN 'RETRYING'
-                WHEN r.reason IN ('exit-code', 'signal', 'run-timeout') AND j.tries - j.infra_tries
-                    + (j.state = 'ASSIGNED' AND r.ran)::int <= j.retry_max THEN 'RETRYING'
+                WHEN r.reason IN ('exit-code', 'signal', 'run-timeout')
+                    AND j.tries + (j.state = 'ASSIGNED' AND r.ran)::int <= j.retry_max THEN 'RETRYING'
                 ELSE 'FAILED' END AS becomes
         FROM json_to_recordset(reports) AS r(job_id uuid, token uuid, success boolean, ran boolean,
             exit_code int, reason text, duration_ms bigint, last_seq bigint, jitter double precision)
@@ -36,8 +38,8 @@ BEGIN
             state = n.becomes,
             previous = CASE WHEN n.fold THEN 'RUNNING' ELSE j.state END,
             version = j.version + 1 + n.fold::int,
-            tries = j.tries + n.fold::int,
-            infra_tries = j.infra_tries + (coalesce(n.reason, '') IN ('infra-error', 'worker-lost'))::int,
+            tries = j.tries + n.fold::int - (n.infra AND (n.fold OR n.started_at IS NOT NULL))::int,
+            infra_tries = j.infra_tries + n.infra::int,
             reason = CASE WHEN n.becomes = 'CANCELLED' THEN 'cancelled'
                 WHEN n.becomes = 'SUCCESS' THEN NULL ELSE n.reason END,
             exit_code = n.exit_code, duration_ms = n.duration_ms, token = NULL, changed_at = at
@@ -56,7 +58,7 @@ BEGIN
     ), timed AS (
         INSERT INTO timers (job_id, kind, due_at)
         SELECT (u.job).id, 'retry', at + make_interval(secs => u.jitter * least(retry_cap, retry_base
-            * 2 ^ greatest(0, least(30, (u.job).tries - 1))))
+            * 2 ^ greatest(0, least(30, (u.job).tries + (u.job).infra_tries - 1))))
         FROM u WHERE (u.job).state = 'RETRYING'
         ON CONFLICT (job_id, kind) DO UPDATE SET due_at = excluded.due_at
     )

@@ -1,7 +1,9 @@
 -- Takes attempts back that ended without a report: given back by their runner, or (only_expired) whose lease
 -- is over by the database clock. items: [{job_id, token}].
 -- ASSIGNED: QUEUED again, no try spent (start-timeout when expired), FAILED start-refused after max_claims
--- leases in a row that ended without a start; what a runner gives back for want of room does not count. RUNNING, only when expired: QUEUED or, beyond max_infra, FAILED, worker-lost.
+-- leases in a row that ended without a start; what a runner gives back for want of room does not count.
+-- RUNNING, only when expired: QUEUED or, beyond max_infra, FAILED, worker-lost; the start is charged to
+-- infra_tries, no longer to tries.
 -- CANCELLING: CANCELLED. Returns {outbox_id, events, accepted: [job id]}; events hold undecided children.
 CREATE OR REPLACE FUNCTION release_v1(items json, only_expired boolean, max_infra int, max_claims int,
     actor text) RETURNS json
@@ -32,6 +34,7 @@ BEGIN
         WHERE l.token = i.token AND CASE WHEN only_expired THEN l.expires_at < at ELSE j.state <> 'RUNNING' END
     ), u AS (
         UPDATE jobs AS j SET state = n.becomes, previous = j.state, version = j.version + 1, reason = n.why,
+            tries = j.tries - (j.state = 'RUNNING')::int,
             infra_tries = j.infra_tries + (j.state = 'RUNNING')::int,
             unstarted = j.unstarted + (j.state = 'ASSIGNED' AND only_expired)::int, token = NULL,
             changed_at = at
