@@ -16,6 +16,10 @@ DECLARE
     events  json;
 BEGIN
     PERFORM lock_families_v1(ARRAY(SELECT i.job_id FROM json_to_recordset(items) AS i(job_id uuid)));
+    -- renew_v1 locks leases only. What it renewed until here is seen below, and what it renews from here on
+    -- waits and finds the lease gone: an attempt that was told ok is not taken back.
+    PERFORM FROM json_to_recordset(items) AS i(job_id uuid) JOIN leases AS l ON l.job_id = i.job_id
+    ORDER BY l.job_id FOR UPDATE OF l;
 
     WITH n AS (
         SELECT j.id, l.session_id, l.assigned_at, l.started_at, CASE
