@@ -131,3 +131,7 @@ def test_a_silent_runner_s_job_is_given_to_another(db: Database, postgres_dsn: s
     for _ in range(6):
         town.turn()
     assert town.states(key)["job"] == "QUEUED"
+    another = Town(db, postgres_dsn)
+    another.run()
+    assert another.runner.starts == ["job"]
+    assert town.states(key)["job"] == "SUCCESS"
