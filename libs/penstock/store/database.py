@@ -51,6 +51,14 @@ class Database:
                 continue
         raise RetryLater("postgres: the statement keeps losing against others", component="postgres")
 
+    def answers(self) -> bool:
+        """Whether the server is there now."""
+        try:
+            self.rows("SELECT 1")
+        except RetryLater:
+            return False
+        return True
+
     def close(self) -> None:
         """Close the connection; the next call opens a new one."""
         if self._connection is not None:

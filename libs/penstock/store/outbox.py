@@ -40,13 +40,11 @@ class Acks:
             raise
 
 
-def relay(db: Database, *, older_than: float, limit: int) -> Changes:
-    """Rows that their own process did not publish and delete in time."""
-    changes = Changes()
+def relay(db: Database, changes: Changes, *, older_than: float, limit: int) -> None:
+    """Take the rows that their own process did not publish and delete in time."""
     for row in db.one("SELECT relay_v1(%s, %s)", (older_than, limit)):
         changes.outbox_ids.append(row["id"])
         changes.take_events(row["events"])
-    return changes
 
 
 def acked(db: Database, outbox_ids: Sequence[str]) -> None:

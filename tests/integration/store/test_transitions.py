@@ -132,7 +132,7 @@ def test_retries_are_charged_by_starts(db: Database) -> None:
 def test_an_unstarted_lease_comes_back_without_a_try(db: Database) -> None:
     world = World(db, [{}])
     world.claim(0, lease_seconds=-1)
-    due = [lease for lease in jobs.expired(db, 1000) if lease["job_id"] == world.jobs[0]]
+    due = [lease for lease in jobs.expired(db, [world.session], 1000) if lease["job_id"] == world.jobs[0]]
     taken = jobs.release(db, world.changes, due, expired=True, policy=POLICY, actor=ACTOR)
     assert taken == {world.jobs[0]}
     assert world.history(0)[-1] == (3, "ASSIGNED", "QUEUED", "start-timeout")
@@ -147,7 +147,7 @@ def test_a_lost_worker_costs_an_infra_try_and_fails_at_last(db: Database) -> Non
     for _ in range(4):
         world.claim(0)
         world.start(0, ttl_seconds=-1)
-        due = [lease for lease in jobs.expired(db, 1000) if lease["job_id"] == world.jobs[0]]
+        due = [lease for lease in jobs.expired(db, [world.session], 1000) if lease["job_id"] == world.jobs[0]]
         jobs.release(db, world.changes, due, expired=True, policy=POLICY, actor=ACTOR)
     assert world.states() == ["FAILED"]
     assert world.history(0)[-1][3] == "worker-lost"
@@ -242,7 +242,7 @@ def test_a_cancelling_lease_that_expires_is_cancelled(db: Database) -> None:
     world.claim(0)
     world.start(0, ttl_seconds=-1)
     jobs.cancel(db, world.changes, tenant="default", pipeline_id=world.pipeline, job_id=None, actor=ACTOR)
-    due = [lease for lease in jobs.expired(db, 1000) if lease["job_id"] == world.jobs[0]]
+    due = [lease for lease in jobs.expired(db, [world.session], 1000) if lease["job_id"] == world.jobs[0]]
     jobs.release(db, world.changes, due, expired=True, policy=POLICY, actor=ACTOR)
     assert world.states() == ["CANCELLED"]
     assert world.state() == "CANCELLED"
@@ -271,11 +271,13 @@ def test_the_sweep_finds_what_lost_its_event(db: Database) -> None:
 
 def test_the_relay_gives_back_what_was_not_acked(db: Database) -> None:
     world = World(db, [{}])
-    again = outbox.relay(db, older_than=0, limit=1000)
+    again, nothing = Changes(), Changes()
+    outbox.relay(db, again, older_than=0, limit=1000)
     mine = [event for event in again.jobs if event["job_id"] == world.jobs[0]]
     assert [event["version"] for event in mine] == [1]
     outbox.acked(db, again.outbox_ids)
-    assert outbox.relay(db, older_than=0, limit=1000).outbox_ids == []
+    outbox.relay(db, nothing, older_than=0, limit=1000)
+    assert nothing.outbox_ids == []
     assert outbox.oldest_age(db) == 0
 
 
@@ -355,6 +357,6 @@ def test_an_ended_attempt_is_renewed_until_its_report_comes(db: Database) -> Non
         for number, one in enumerate(world.jobs)
     ]
     workers.renew(db, [], held, ttl_seconds=60)
-    over = {lease["job_id"] for lease in jobs.expired(db, 1000)}
+    over = {lease["job_id"] for lease in jobs.expired(db, [world.session], 1000)}
     assert world.jobs[0] not in over
     assert world.jobs[1] in over

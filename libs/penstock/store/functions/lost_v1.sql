@@ -1,6 +1,8 @@
 -- What the sweeps look for, starting at the unfinished pipelines only (protocol §2): jobs whose event or
--- side row was lost. Repairs QUEUED jobs without a ready row, RETRYING jobs without a timer. A grace of
--- older_than seconds keeps it from racing with the transaction that is just doing the same.
+-- side row was lost. Repairs QUEUED jobs without a ready row and RETRYING jobs without a timer, older_than
+-- seconds after they became that: a job that is just being claimed has no ready row either. PENDING jobs that
+-- nobody has decided about are told at once: when the last of their needs ended is not kept, and a decision
+-- that is made twice counts once.
 -- Returns {undecided: [{job_id, pipeline_id}], ready: [ready row]}.
 CREATE OR REPLACE FUNCTION lost_v1(older_than double precision) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER AS $$

@@ -1,9 +1,9 @@
--- Outbox rows older than older_than seconds that no other relay holds: [{id, events}], at most max_rows.
--- The caller publishes inside this transaction's lock and deletes them by acked_v1 after the acks.
+-- Outbox rows older than older_than seconds: [{id, events}], the oldest first, at most max_rows. Nothing is
+-- locked: the caller publishes after this transaction, and deletes by acked_v1 after the acks. Two relays, or a
+-- process that was only slow, may publish the same row; its records then repeat, as records may (protocol §7).
 CREATE OR REPLACE FUNCTION relay_v1(older_than double precision, max_rows int) RETURNS json
 LANGUAGE sql SECURITY DEFINER AS $$
-    WITH o AS (
+    SELECT coalesce(json_agg(o), '[]') FROM (
         SELECT id, events FROM outbox WHERE created_at < clock_v1() - make_interval(secs => older_than)
-        ORDER BY created_at LIMIT max_rows FOR UPDATE SKIP LOCKED)
-    SELECT coalesce(json_agg(o), '[]') FROM o
+        ORDER BY created_at LIMIT max_rows) AS o
 $$;

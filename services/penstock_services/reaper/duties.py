@@ -1,0 +1,122 @@
+"""What the reaper does by the clock, part by part; each is safe to repeat and to leave out for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from penstock.events import topics
+from penstock.events.envelope import envelope, traceparent
+from penstock.events.pipelines import REQUESTED_TYPE
+from penstock.kafka.partitioner import partition_for
+from penstock.kafka.records import Outgoing, Partition
+from penstock.runtime.clock import rfc3339
+from penstock.runtime.log import logger
+from penstock.runtime.metrics import Metrics
+from penstock.store import jobs, migrate, outbox, requests, workers
+from penstock.store.changes import Changes
+from penstock.store.database import Database
+from penstock_services.reaper.settings import ReaperSettings
+
+log = logger(__name__)
+
+LEASES: Final = "leases"
+"""The one duty that waits until the reaper may judge."""
+
+Ownership = Callable[[], set[Partition]]
+"""The heartbeat partitions that this replica owns now."""
+
+
+class Duty(NamedTuple):
+    """One part of a scan; `perform` adds to the changes, and returns records that are no changes."""
+
+    name: str
+    seconds: float
+    """How often it is due; 0: at every scan."""
+    perform: Callable[[Changes, float], list[Outgoing]]
+
+
+class Duties:
+    """All parts. Every call may raise `RetryLater`."""
+
+    def __init__(
+        self, db: Database, settings: ReaperSettings, *, actor: str, owned: Ownership, metrics: Metrics
+    ) -> None:
+        self._db = db
+        self._settings = settings
+        self._rows = settings.scan_rows
+        self._actor = actor
+        self._owned = owned
+        self._metrics = metrics
+        self._policy = jobs.Policy(settings.retry.retry_base_seconds, settings.retry.retry_cap_seconds)
+
+    def all(self) -> list[Duty]:
+        """In the order in which one scan performs them."""
+        sweep = self._settings.timing.sweep_seconds
+        return [
+            Duty("relay", 0, self._relay),
+            Duty("retries", 0, self._retries),
+            Duty(LEASES, 0, self._expire),
+            Duty("lost work", sweep, self._lost),
+            Duty("requests", sweep, self._requests),
+            Duty("sessions", sweep, self._sessions),
+            Duty("gauges", sweep, self._gauges),
+            Duty("partitions", self._settings.partition_seconds, self._partitions),
+        ]
+
+    def _expire(self, changes: Changes, _now: float) -> list[Outgoing]:
+        """Take back what sessions of this replica's partitions held and no longer renew."""
+        owned = {number for _, number in self._owned()}
+        count = self._settings.kafka.kafka_partitions
+        mine = [one for one in jobs.expired_sessions(self._db) if partition_for(one, count) in owned]
+        if mine:
+            items = jobs.expired(self._db, mine, self._rows)
+            taken = jobs.release(
+                self._db, changes, items, expired=True, policy=self._policy, actor=self._actor
+            )
+            self._metrics.inc("penstock_lease_expired_total", len(taken))
+        return []
+
+    def _relay(self, changes: Changes, _now: float) -> list[Outgoing]:
+        older_than = self._settings.relay_after_seconds
+        outbox.relay(self._db, changes, older_than=older_than, limit=self._rows)
+        return []
+
+    def _retries(self, changes: Changes, _now: float) -> list[Outgoing]:
+        jobs.retry_due(self._db, changes, limit=self._rows, actor=self._actor)
+        return []
+
+    def _lost(self, changes: Changes, _now: float) -> list[Outgoing]:
+        jobs.lost(self._db, changes, older_than=self._settings.timing.sweep_seconds)
+        return []
+
+    def _requests(self, _changes: Changes, now: float) -> list[Outgoing]:
+        return [self._request(row, now) for row in requests.unapplied(self._db, self._rows)]
+
+    def _request(self, row: dict[str, str], now: float) -> Outgoing:
+        """A request that intake has not applied: its record again, as the gateway wrote it."""
+        headers = envelope(
+            REQUESTED_TYPE, row["key"], rfc3339(now), traceparent=traceparent(row["pipeline_id"]),
+            source=f"/penstock/{self._actor}".encode(),
+        )  # fmt: skip
+        return Outgoing(topics.PIPELINES_REQUESTED.name, row["tenant"], row["body"].encode(), headers)
+
+    def _sessions(self, _changes: Changes, _now: float) -> list[Outgoing]:
+        workers.mark_silent(self._db, ttl_seconds=self._settings.timing.session_ttl_seconds)
+        return []
+
+    def _gauges(self, _changes: Changes, _now: float) -> list[Outgoing]:
+        self._metrics.set("penstock_outbox_oldest_seconds", outbox.oldest_age(self._db))
+        depths = jobs.queue_depth(self._db)
+        self._metrics.clear("penstock_queue_depth")
+        self._metrics.clear("penstock_oldest_queued_seconds")
+        for pool, lane, depth, age in depths:
+            self._metrics.set("penstock_queue_depth", depth, pool=pool, lane=lane)
+            self._metrics.set("penstock_oldest_queued_seconds", age, pool=pool, lane=lane)
+        return []
+
+    def _partitions(self, _changes: Changes, _now: float) -> list[Outgoing]:
+        migrate.ensure_partitions(self._db)
+        if gone := migrate.detach_partitions(self._db, self._settings.keep_weeks):
+            log.info("partitions detached", tables=gone)
+        return []
