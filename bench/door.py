@@ -49,8 +49,11 @@ class Door:
         self.subject.producer.send(records)
         return ids
 
-    def wait(self, ids: list[str], poll_seconds: float = 0.02) -> None:
-        """Until all of these pipelines are SUCCESS. Raises ShortCutError when one is not."""
+    def wait(self, ids: list[str], poll_seconds: float = 0.1) -> None:
+        """Until all of these pipelines are SUCCESS. Raises ShortCutError when one is not.
+
+        All times are taken from Postgres, so a look now and then will do: each costs it a millisecond.
+        """
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             states = Counter(

@@ -20,7 +20,7 @@ def b2(subject: UnderTest, door: Door) -> dict[str, Any]:
     hops = []
     for _ in range(LONE):
         ids = door.submit([DIAMOND])
-        door.wait(ids, poll_seconds=0.005)
+        door.wait(ids)
         hops.append((door.finished_at(ids) - door.sent[ids[0]]) * 1000 / LEVELS)
         door.verify(ids, 10)
     with Meter(subject) as meter:

@@ -24,20 +24,20 @@ def claim(
     db: Database, changes: Changes, claims: Sequence[dict[str, Any]], *, lease_seconds: float, actor: str
 ) -> list[str]:
     """QUEUED -> ASSIGNED. claims: {job_id, token, session_id, n}. Returns the ids that were won."""
-    answer = db.one("SELECT claim_v1(%s::json, %s, %s)", (to_json(claims), lease_seconds, actor))
+    answer = db.call("claim_v1", to_json(claims), lease_seconds, actor)
     return list(changes.take(answer)["claimed"])
 
 
 def refuse(db: Database, changes: Changes, job_ids: Sequence[str], *, actor: str) -> None:
     """QUEUED -> FAILED, infra-error, and what follows: of jobs that cannot be claimed. Raises PoisonRow."""
-    changes.take(db.one("SELECT refuse_v1(%s::uuid[], %s)", (list(job_ids), actor)))
+    changes.take(db.call("refuse_v1", list(job_ids), actor))
 
 
 def start(
     db: Database, changes: Changes, starts: Sequence[dict[str, Any]], *, ttl_seconds: float, actor: str
 ) -> set[str]:
     """ASSIGNED -> RUNNING. starts: {job_id, token}. Returns the ids whose token is the living one."""
-    answer = db.one("SELECT start_v1(%s::json, %s, %s)", (to_json(starts), ttl_seconds, actor))
+    answer = db.call("start_v1", to_json(starts), ttl_seconds, actor)
     return set(changes.take(answer)["current"])
 
 
@@ -48,9 +48,8 @@ def finish(
 
     reports: {job_id, token, success, ran, exit_code, reason, duration_ms, last_seq, jitter}.
     """
-    answer = db.one(
-        "SELECT finish_v1(%s::json, %s, %s, %s, %s)",
-        (to_json(reports), policy.retry_base, policy.retry_cap, policy.max_infra, actor),
+    answer = db.call(
+        "finish_v1", to_json(reports), policy.retry_base, policy.retry_cap, policy.max_infra, actor
     )
     return set(changes.take(answer)["accepted"])
 
@@ -65,35 +64,32 @@ def release(
     actor: str,
 ) -> set[str]:
     """Attempts without a report: given back, or expired. items: {job_id, token}. Returns accepted ids."""
-    answer = db.one(
-        "SELECT release_v1(%s::json, %s, %s, %s, %s)",
-        (to_json(items), expired, policy.max_infra, policy.max_claims, actor),
-    )
+    answer = db.call("release_v1", to_json(items), expired, policy.max_infra, policy.max_claims, actor)
     return set(changes.take(answer)["accepted"])
 
 
 def undecided(db: Database, job_ids: Sequence[str]) -> list[dict[str, Any]]:
     """Facts for the pure decide about those of these jobs that are PENDING with all needs resolved."""
-    answer: list[dict[str, Any]] = db.one("SELECT undecided_v1(%s::uuid[])", (list(job_ids),))
+    answer: list[dict[str, Any]] = db.call("undecided_v1", list(job_ids))
     return answer
 
 
 def resolve(db: Database, changes: Changes, decisions: Sequence[dict[str, Any]], *, actor: str) -> None:
     """PENDING -> QUEUED or SKIPPED. decisions: {job_id, becomes, reason}."""
-    changes.take(db.one("SELECT resolve_v1(%s::json, %s)", (to_json(decisions), actor)))
+    changes.take(db.call("resolve_v1", to_json(decisions), actor))
 
 
 def cancel(
     db: Database, changes: Changes, *, tenant: str, pipeline_id: str, job_id: str | None, actor: str
 ) -> str:
     """Cancel a pipeline or one job. Returns absent, terminal or cancelled."""
-    answer = db.one("SELECT cancel_v1(%s, %s::uuid, %s::uuid, %s)", (tenant, pipeline_id, job_id, actor))
+    answer = db.call("cancel_v1", tenant, pipeline_id, job_id, actor)
     return str(changes.take(answer)["outcome"])
 
 
 def retry_due(db: Database, changes: Changes, *, limit: int, actor: str) -> None:
     """RETRYING -> QUEUED for jobs whose timer is due."""
-    changes.take(db.one("SELECT retry_due_v1(%s, %s)", (limit, actor)))
+    changes.take(db.call("retry_due_v1", limit, actor))
 
 
 def expired_sessions(db: Database) -> list[str]:
@@ -110,7 +106,7 @@ def expired(db: Database, sessions: Sequence[str], limit: int) -> list[dict[str,
 
 def lost(db: Database, changes: Changes, *, older_than: float) -> None:
     """Sweep for work whose event was lost: undecided jobs and repaired ready rows go to `changes`."""
-    changes.take_events([db.one("SELECT lost_v1(%s)", (older_than,))])
+    changes.take_events([db.call("lost_v1", older_than)])
 
 
 def ready_keys(db: Database) -> list[tuple[str, str]]:

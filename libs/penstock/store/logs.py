@@ -123,13 +123,13 @@ def index(db: Database, items: Sequence[IndexItem]) -> set[LogKey]:
     For the others the index holds another number of lines than expected: ask `heads`. Raises PoisonRow.
     """
     assert len(items) <= MAX_ITEMS
-    rows = db.one("SELECT index_chunks_v1(%s::json)", (_json(items),))
+    rows = db.call("index_chunks_v1", msgspec.json.encode(items))
     return {(job_id, attempt) for job_id, attempt in rows}
 
 
 def heads(db: Database, keys: Sequence[LogKey]) -> dict[LogKey, Head]:
     """How far these logs are stored; an empty head where nothing is."""
-    rows = db.one("SELECT log_heads_v1(%s::json)", (_keys(keys),))
+    rows = db.call("log_heads_v1", _keys(keys))
     found = {(row["job_id"], row["attempt"]): msgspec.convert(row, Head) for row in rows}
     return {key: found.get(key, Head()) for key in keys}
 
@@ -138,13 +138,13 @@ def open_logs(
     db: Database, partitions: Sequence[int], *, ended_seconds: float, limit: int = MAX_ITEMS
 ) -> list[OpenLog]:
     """Logs of these partitions that are still open so long after the end of their attempt."""
-    answer = db.one("SELECT open_logs_v1(%s::int[], %s, %s)", (list(partitions), ended_seconds, limit))
+    answer = db.call("open_logs_v1", list(partitions), ended_seconds, limit)
     return msgspec.convert(answer, list[OpenLog])
 
 
 def states(db: Database, keys: Sequence[LogKey]) -> dict[LogKey, LogState]:
     """What readers must know of these logs; there is an answer for every key."""
-    rows = msgspec.convert(db.one("SELECT log_states_v1(%s::json)", (_keys(keys),)), list[LogState])
+    rows = msgspec.convert(db.call("log_states_v1", _keys(keys)), list[LogState])
     return {(row.job_id, row.attempt): row for row in rows}
 
 
@@ -160,9 +160,5 @@ def chunks(db: Database, job_id: str, attempt: int, from_seq: int, limit: int = 
     return msgspec.convert([row[0] for row in rows], list[Chunk])
 
 
-def _keys(keys: Sequence[LogKey]) -> str:
+def _keys(keys: Sequence[LogKey]) -> bytes:
     return to_json([{"job_id": job_id, "attempt": attempt} for job_id, attempt in keys])
-
-
-def _json(items: Sequence[IndexItem]) -> str:
-    return msgspec.json.encode(items).decode()

@@ -42,14 +42,14 @@ class Acks:
 
 def relay(db: Database, changes: Changes, *, older_than: float, limit: int) -> None:
     """Take the rows that their own process did not publish and delete in time."""
-    for row in db.one("SELECT relay_v1(%s, %s)", (older_than, limit)):
+    for row in db.call("relay_v1", older_than, limit):
         changes.outbox_ids.append(row["id"])
         changes.take_events(row["events"])
 
 
 def acked(db: Database, outbox_ids: Sequence[str]) -> None:
     """Delete rows whose records are all acked."""
-    db.rows("SELECT acked_v1(%s::uuid[])", (list(outbox_ids),))
+    db.call("acked_v1", list(outbox_ids))
 
 
 def oldest_age(db: Database) -> float:

@@ -43,17 +43,14 @@ def accept(
 
     Returns the ids that were accepted now, and those of them for which a cancel is waiting.
     """
-    answer = db.one(
-        "SELECT accept_v1(%s::json, %s::json, %s::json, %s)",
-        (to_json(pipelines), to_json(jobs), to_json(edges), actor),
-    )
+    answer = db.call("accept_v1", to_json(pipelines), to_json(jobs), to_json(edges), actor)
     changes.take(answer)
     return set(answer["accepted"]), list(answer["cancelled"])
 
 
 def reject(db: Database, changes: Changes, rejections: Sequence[dict[str, Any]], *, actor: str) -> set[str]:
     """Keep refused requests as REJECTED pipelines (shape: `reject_v1.sql`). Returns ids written now."""
-    answer = changes.take(db.one("SELECT reject_v1(%s::json, %s)", (to_json(rejections), actor)))
+    answer = changes.take(db.call("reject_v1", to_json(rejections), actor))
     return set(answer["rejected"])
 
 
@@ -70,16 +67,13 @@ def receive(
     db: Database, *, tenant: str, key: str, digest: str, pipeline_id: str, body: str, publish_seconds: float
 ) -> dict[str, Any]:
     """Keep a request before its 2xx. Returns {outcome: new|repeat|conflict, pipeline_id, state}."""
-    answer: dict[str, Any] = db.one(
-        "SELECT receive_v1(%s, %s, %s, %s::uuid, %s, %s)",
-        (tenant, key, digest, pipeline_id, body, publish_seconds),
-    )
+    answer: dict[str, Any] = db.call("receive_v1", tenant, key, digest, pipeline_id, body, publish_seconds)
     return answer
 
 
 def unapplied(db: Database, limit: int) -> list[dict[str, Any]]:
     """Requests to publish again: {tenant, key, pipeline_id, body}."""
-    answer: list[dict[str, Any]] = db.one("SELECT unapplied_v1(%s)", (limit,))
+    answer: list[dict[str, Any]] = db.call("unapplied_v1", limit)
     return answer
 
 
@@ -94,16 +88,15 @@ def request_cancel(
     requested_by: str,
 ) -> dict[str, Any]:
     """Keep a cancel before its 202. Returns {outcome: absent|terminal|received, pipeline_id, state}."""
-    answer: dict[str, Any] = db.one(
-        "SELECT request_cancel_v1(%s::uuid, %s, %s::uuid, %s::uuid, %s, %s)",
-        (cancel_id, tenant, pipeline_id, job_id, reason, requested_by),
+    answer: dict[str, Any] = db.call(
+        "request_cancel_v1", cancel_id, tenant, pipeline_id, job_id, reason, requested_by
     )
     return answer
 
 
 def waiting_cancels(db: Database, limit: int) -> list[dict[str, Any]]:
     """Cancels not applied yet: {tenant, pipeline_id, job_id}."""
-    answer: list[dict[str, Any]] = db.one("SELECT waiting_cancels_v1(%s)", (limit,))
+    answer: list[dict[str, Any]] = db.call("waiting_cancels_v1", limit)
     return answer
 
 

@@ -15,9 +15,7 @@ def renew(
 
     Returns {session_id, job_id, attempt, verdict, started} for each held attempt.
     """
-    answer: list[dict[str, Any]] = db.one(
-        "SELECT renew_v1(%s::json, %s::json, %s)", (to_json(heartbeats), to_json(held), ttl_seconds)
-    )
+    answer: list[dict[str, Any]] = db.call("renew_v1", to_json(heartbeats), to_json(held), ttl_seconds)
     return answer
 
 
@@ -32,10 +30,7 @@ def register(
     leaving: bool = False,
 ) -> None:
     """Say where a replica is reached and which log partitions it owns."""
-    db.rows(
-        "SELECT register_v1(%s::uuid, %s, %s, %s, %s::int[], %s)",
-        (session_id, kind, name, address, list(partitions), leaving),
-    )
+    db.call("register_v1", session_id, kind, name, address, list(partitions), leaving)
 
 
 def log_owner(db: Database, partition: int, *, seen_within: float) -> str | None:

@@ -68,7 +68,7 @@ async def submit(gateway: Gateway, requested: PipelineRequested, trace: str) -> 
         RetryLater: the object storage is away and is needed.
     """
     asked = await _read(gateway, requested, trace)
-    with gateway.watch.follow(asked.pipeline_id) as follower:
+    async with gateway.watch.follow(asked.pipeline_id) as follower:
         record = _record(gateway, asked, asked.pipeline_id)
         assert record.value is not None
         try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import msgspec
@@ -19,6 +19,10 @@ from penstock.runtime.log import logger
 
 TOPICS: Final = (topics.PIPELINES_STATUS.name, topics.JOBS_STATUS.name)
 RECONNECT_SECONDS: Final = 1.0
+IDLE_SECONDS: Final = 10.0
+"""A feed that nobody has followed for so long is closed: each record would cost the broker an answer."""
+AWAKE_SECONDS: Final = 0.5
+"""A new follower waits so long at most for the feed; after that Postgres must do."""
 KEPT: Final = 5_000
 """Records that wait for a follower that is slower than they come; beyond, it must look into Postgres."""
 
@@ -73,25 +77,31 @@ class Follower:
 
 
 class Watch:
-    """Reads both status topics from their end for as long as `run` runs.
+    """Reads both status topics from their end while somebody follows, and a little longer.
 
     Kafka's records are hints here, too: a follower that must not miss anything looks into Postgres now and
     then. So a feed that broke is simply connected again, at the end.
     """
 
-    def __init__(self, connect: Callable[[], Source]) -> None:
+    def __init__(self, connect: Callable[[], Source], idle_seconds: float = IDLE_SECONDS) -> None:
         self._connect = connect
+        self._idle_seconds = idle_seconds
         self._followers: dict[bytes, set[Follower]] = {}
+        self._wanted = asyncio.Event()
+        self._wanted.set()  # the first feed is opened at once, so that the first follower need not wait
         self.connected = asyncio.Event()
         """Set while records come in."""
 
-    @contextmanager
-    def follow(self, pipeline_id: str) -> Iterator[Follower]:
+    @asynccontextmanager
+    async def follow(self, pipeline_id: str) -> AsyncIterator[Follower]:
         """Records of this pipeline that are published from now on."""
         key = pipeline_id.encode()
         follower = Follower()
         self._followers.setdefault(key, set()).add(follower)
+        self._wanted.set()
         try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.connected.wait(), AWAKE_SECONDS)
             yield follower
         finally:
             left = self._followers[key]
@@ -102,14 +112,16 @@ class Watch:
     async def run(self) -> None:
         """Read until cancelled. Raises `StopProcess` when a topic is missing."""
         while True:
+            await self._wanted.wait()
             try:
                 await self._read(await asyncio.to_thread(self._connect))
             except RetryLater as error:
                 log.warning("status topics not followed", error=str(error))
-            await asyncio.sleep(RECONNECT_SECONDS)
+            if self._wanted.is_set():
+                await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _read(self, source: Source) -> None:
-        """Read this source until its feed ends."""
+        """Read this source until its feed ends, or nobody wants it any more."""
         ended = asyncio.Event()
         receiver = _Receiver(self, asyncio.get_running_loop(), ended)
         feeds = Feeds({"status": source}, receiver=receiver)
@@ -117,7 +129,11 @@ class Watch:
         feeds.start()
         self.connected.set()
         try:
-            await ended.wait()
+            while self._wanted.is_set() and not ended.is_set():
+                if not self._followers:
+                    self._wanted.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), self._idle_seconds)
         finally:
             self.connected.clear()
             await asyncio.to_thread(feeds.close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
 import socket
@@ -29,6 +30,8 @@ from penstock_services.runner.spool import Spool
 from penstock_services.runner.transport import Transport
 
 TICK_SECONDS: Final = 1.0
+OFFER_SECONDS: Final = 0.1
+"""Nobody waits for the news of a runner that had free slots anyway: it is gathered for so long."""
 FAREWELL_SECONDS: Final = 5.0
 """How long the last reports and log frames may take to be delivered; what is not stays on disk."""
 
@@ -175,6 +178,8 @@ class Agent:
         who = self._introduction
         while True:
             await self._changed.wait()
+            if self._session.has_ended:
+                await self._gather()
             # Cleared before looking, so that what comes meanwhile makes the next offer.
             self._changed.clear()
             offer = Offer(
@@ -191,6 +196,14 @@ class Agent:
                 await self._transport.offer(offer)
             except (RetryLater, RejectInput) as error:
                 log.warning("offer not delivered, the next heartbeat tells it", error=str(error))
+
+    async def _gather(self) -> None:
+        """Wait for more to tell, unless it is pressing."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(OFFER_SECONDS):
+                while not self._session.pressing:
+                    self._changed.clear()
+                    await self._changed.wait()
 
     async def _tick(self) -> None:
         while True:

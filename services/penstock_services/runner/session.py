@@ -71,6 +71,8 @@ class Session:
         self._granted = 0
         self._running = 0
         self._ended: list[Ended] = []
+        self.pressing = False
+        """An attempt left while no slot was free: a dispatcher may be waiting for just this news."""
         # A repeat of an older grant is not fresh, so what was seen is remembered for that long only.
         self._seen: set[Key] = set()
         self._seen_before: set[Key] = set()
@@ -127,6 +129,7 @@ class Session:
     def take_ended(self) -> list[Ended]:
         """The attempts that left their slots since the last call."""
         ended, self._ended = self._ended, []
+        self.pressing = False
         return ended
 
     def accept(self, n: int, grants: Iterable[Grant], now: float) -> list[Grant]:
@@ -144,7 +147,7 @@ class Session:
             self._seen.add(key)
             if not welcome or self._is_full() or _executor(grant) not in self.executors:
                 refused.append(grant)
-                self._ended.append(Ended(grant.job_id, grant.attempt, REFUSED))
+                self._tell(grant, REFUSED)
                 continue
             assert answers is not None
             seat = Seat(grant, answers)
@@ -195,8 +198,8 @@ class Session:
         """A started attempt ended and frees its slot; it is held until `settle`. Its milliseconds."""
         duration_ms = round((now - seat.started_at) * 1000)
         seat.phase = "ended"
+        self._tell(seat.grant, duration_ms)
         self._running -= 1
-        self._ended.append(Ended(seat.grant.job_id, seat.grant.attempt, duration_ms))
         if seat.voided:
             del self._seats[seat.key]
         return duration_ms
@@ -212,9 +215,14 @@ class Session:
 
     def _leave(self, seat: Seat) -> None:
         seat.phase = "ended"  # so that the queue skips it
+        self._tell(seat.grant, REFUSED)
         self._granted -= 1
-        self._ended.append(Ended(seat.grant.job_id, seat.grant.attempt, REFUSED))
         del self._seats[seat.key]
+
+    def _tell(self, grant: Grant, duration_ms: int) -> None:
+        """Note for the next offer that an attempt left; it still counts as held at this moment."""
+        self._ended.append(Ended(grant.job_id, grant.attempt, duration_ms))
+        self.pressing = self.pressing or self._granted + self._running >= self.slots
 
 
 def _executor(grant: Grant) -> str:

@@ -62,7 +62,7 @@ def test_a_renewal_that_commits_first_keeps_its_lease(postgres_dsn: str, renewed
 
     with raw_connection(postgres_dsn) as renewing:
         renewing.execute("BEGIN")
-        renewing.execute("SELECT renew_v1('[]', %s::json, 60)", (to_json(held),))
+        renewing.execute("SELECT renew_v1('[]', %s::json, 60)", (to_json(held).decode(),))
         with in_its_own_thread(postgres_dsn, release) as answers:
             until_it_waits(db)
             renewing.execute("COMMIT" if renewed else "ROLLBACK")

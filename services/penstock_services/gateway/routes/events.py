@@ -122,7 +122,7 @@ async def events(gateway: Gateway, call: Call) -> web.StreamResponse:
     pipeline_id = call.id_of("pipeline")
     tenant = call.identity.tenant
     resume = read_event_cursor(call.request.headers.get("Last-Event-ID", ""))
-    with gateway.watch.follow(pipeline_id) as follower:
+    async with gateway.watch.follow(pipeline_id) as follower:
         if await gateway.pool.run(queries.pipeline, tenant, pipeline_id) is None:
             raise absent("pipeline")
         stream = Stream(call.request, EVENTS)

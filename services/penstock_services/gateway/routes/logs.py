@@ -91,7 +91,7 @@ async def _lines(
 async def _started(gateway: Gateway, job: dict[str, Any]) -> dict[str, Any]:
     """The job as soon as it has an attempt, or has ended without one."""
     owner = (job["tenant"], job["job_id"])
-    with gateway.watch.follow(job["pipeline_id"]) as follower:
+    async with gateway.watch.follow(job["pipeline_id"]) as follower:
         while True:
             try:
                 found = await gateway.pool.run(queries.log_job, *owner)

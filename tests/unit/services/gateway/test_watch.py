@@ -28,7 +28,7 @@ async def test_each_follower_gets_what_it_follows() -> None:
     watched = Watch(lambda: bus.tail(TOPICS))
     running = asyncio.create_task(watched.run())
     await watched.connected.wait()
-    with watched.follow("a") as one, watched.follow("a") as two, watched.follow("b") as three:
+    async with watched.follow("a") as one, watched.follow("a") as two, watched.follow("b") as three:
         bus.sender().send(
             [status("a", 1), status("c", 1), status("b", 7), Outgoing(TOPICS[0], "a", b"{", [])]
         )
@@ -63,13 +63,39 @@ async def test_it_connects_again(monkeypatch: Any) -> None:
 
     watched = Watch(connect)
     running = asyncio.create_task(watched.run())
-    with watched.follow("a") as follower:
+    async with watched.follow("a") as follower:
         while True:
             await watched.connected.wait()
             bus.sender().send([status("a")])
             if await follower.next(0.02) is not None:
                 break
     assert tries >= 4
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_feed_that_nobody_follows_is_closed_until_somebody_does() -> None:
+    bus = MemoryBus()
+    opened = 0
+
+    def connect() -> Source:
+        nonlocal opened
+        opened += 1
+        return bus.tail(TOPICS)
+
+    watched = Watch(connect, idle_seconds=0.001)
+    running = asyncio.create_task(watched.run())
+    await watched.connected.wait()
+    while watched.connected.is_set():
+        await asyncio.sleep(0)
+    assert opened == 1
+    async with watched.follow("a") as follower:
+        await watched.connected.wait()
+        bus.sender().send([status("a")])
+        assert await follower.next(30) is not None
+        await asyncio.sleep(0.01)
+        assert watched.connected.is_set()
+    assert opened == 2
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
