@@ -94,13 +94,13 @@ def retry_due(db: Database, changes: Changes, *, limit: int, actor: str) -> None
 
 def expired_sessions(db: Database) -> list[str]:
     """Sessions that hold leases over by the database clock, sorted."""
-    answer: list[str] = db.one("SELECT expired_sessions_v1()")
+    answer: list[str] = db.call("expired_sessions_v1")
     return answer
 
 
 def expired(db: Database, sessions: Sequence[str], limit: int) -> list[dict[str, Any]]:
     """Leases of these sessions over by the database clock: {job_id, token, session_id}, oldest first."""
-    answer: list[dict[str, Any]] = db.one("SELECT expired_v1(%s::uuid[], %s)", (list(sessions), limit))
+    answer: list[dict[str, Any]] = db.call("expired_v1", list(sessions), limit)
     return answer
 
 

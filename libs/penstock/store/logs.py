@@ -142,6 +142,12 @@ def open_logs(
     return msgspec.convert(answer, list[OpenLog])
 
 
+def close_unknown(db: Database, limit: int) -> int:
+    """Close logs of jobs that are not there; returns how many."""
+    closed: int = db.call("close_unknown_logs_v1", limit)
+    return closed
+
+
 def states(db: Database, keys: Sequence[LogKey]) -> dict[LogKey, LogState]:
     """What readers must know of these logs; there is an answer for every key."""
     rows = msgspec.convert(db.call("log_states_v1", _keys(keys)), list[LogState])

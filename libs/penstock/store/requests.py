@@ -77,6 +77,12 @@ def unapplied(db: Database, limit: int) -> list[dict[str, Any]]:
     return answer
 
 
+def forget(db: Database, *, older_than: float, limit: int) -> int:
+    """Delete old requests, conflicts and cancels that nothing refers to; returns how many rows went."""
+    gone: int = db.call("forget_v1", older_than, limit)
+    return gone
+
+
 def request_cancel(
     db: Database,
     *,

@@ -13,13 +13,14 @@ from penstock.kafka.records import Outgoing, Partition
 from penstock.runtime.clock import rfc3339
 from penstock.runtime.log import logger
 from penstock.runtime.metrics import Metrics
-from penstock.store import jobs, migrate, outbox, requests, workers
+from penstock.store import jobs, logs, migrate, outbox, requests, workers
 from penstock.store.changes import Changes
 from penstock.store.database import Database
 from penstock_services.reaper.settings import ReaperSettings
 
 log = logger(__name__)
 
+DAY_SECONDS: Final = 86_400.0
 LEASES: Final = "leases"
 """The one duty that waits until the reaper may judge."""
 
@@ -61,7 +62,9 @@ class Duties:
             Duty("requests", sweep, self._requests),
             Duty("sessions", sweep, self._sessions),
             Duty("gauges", sweep, self._gauges),
+            Duty("old rows", sweep, self._forget),
             Duty("partitions", self._settings.partition_seconds, self._partitions),
+            Duty("unknown logs", self._settings.partition_seconds, self._close_logs),
         ]
 
     def _expire(self, changes: Changes, _now: float) -> list[Outgoing]:
@@ -113,6 +116,16 @@ class Duties:
         for pool, lane, depth, age in depths:
             self._metrics.set("penstock_queue_depth", depth, pool=pool, lane=lane)
             self._metrics.set("penstock_oldest_queued_seconds", age, pool=pool, lane=lane)
+        return []
+
+    def _forget(self, _changes: Changes, _now: float) -> list[Outgoing]:
+        keep_seconds = self._settings.keep_requests_days * DAY_SECONDS
+        requests.forget(self._db, older_than=keep_seconds, limit=self._rows)
+        return []
+
+    def _close_logs(self, _changes: Changes, _now: float) -> list[Outgoing]:
+        if closed := logs.close_unknown(self._db, self._rows):
+            log.warning("logs of unknown jobs closed", logs=closed)
         return []
 
     def _partitions(self, _changes: Changes, _now: float) -> list[Outgoing]:

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from penstock.core.errors import StopProcess
-from penstock.store import jobs, outbox, requests, tenants, workers
+from penstock.store import jobs, logs, outbox, requests, tenants, workers
 from penstock.store.changes import Changes
 from penstock.store.database import Database
 from penstock.store.roles import SERVICES, service_dsn
@@ -50,6 +50,8 @@ def test_a_job_goes_its_way_through_the_hands_of_the_services(connect: Callable[
     jobs.lost(reaper, Changes(), older_than=0)
     jobs.queue_depth(reaper)
     requests.unapplied(reaper, 10)
+    requests.forget(reaper, older_than=90 * 86_400, limit=10)
+    logs.close_unknown(reaper, 10)
     workers.mark_silent(reaper, ttl_seconds=10)
     outbox.relay(reaper, Changes(), older_than=0, limit=10)
     outbox.oldest_age(reaper)

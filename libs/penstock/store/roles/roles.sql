@@ -49,7 +49,8 @@ GRANT EXECUTE ON FUNCTION claim_v1, refuse_v1 TO penstock_dispatcher;
 GRANT SELECT ON ready, leases TO penstock_dispatcher;
 
 GRANT EXECUTE ON FUNCTION renew_v1, start_v1, release_v1, expired_sessions_v1, expired_v1, retry_due_v1,
-    relay_v1, lost_v1, unapplied_v1, ensure_partitions_v1, detach_partitions_v1 TO penstock_reaper;
+    relay_v1, lost_v1, unapplied_v1, ensure_partitions_v1, detach_partitions_v1, forget_v1,
+    close_unknown_logs_v1 TO penstock_reaper;
 GRANT SELECT ON outbox, ready TO penstock_reaper;
 GRANT SELECT, UPDATE, DELETE ON workers TO penstock_reaper;
 
