@@ -6,6 +6,7 @@ repeated offer left wrong.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from penstock.events.workers import Ended, Heartbeat, Offer, WorkerState
@@ -33,8 +34,8 @@ class Runner:
         self.state: WorkerState = "IDLE"
         self.n = 0
         """Newest heartbeat or offer number heard; a grant echoes it."""
-        self.heard_at = 0.0
-        """Monotonic time at which it was heard."""
+        self.heard_at = -math.inf
+        """Monotonic time at which it was last heard."""
         self.holds: dict[Attempt, tuple[int, Kind | None]] = {}
         """Attempts that take a slot or wait for one, and the number echoed when they were granted."""
         self.ended: dict[Attempt, int] = {}
@@ -125,7 +126,7 @@ class Fleet:
         if news.n < runner.n:
             return None
         runner.n = news.n
-        runner.heard_at = monotonic
+        runner.heard_at = max(runner.heard_at, monotonic)
         runner.pool = news.pool
         runner.slots = news.slots
         runner.state = news.state

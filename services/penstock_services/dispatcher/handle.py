@@ -53,6 +53,7 @@ class Dispatcher:
         self._sender = sender
         self._actor = actor
         self._clock = clock
+        self._born = clock.now(), clock.monotonic()
         self._metrics = metrics
         self._new_token = new_token
         self._heartbeat_seconds = settings.timing.heartbeat_seconds
@@ -72,13 +73,12 @@ class Dispatcher:
 
     def take(self, batch: Sequence[Record]) -> None:
         """Records of any of the topics, in any order; a bad one is dropped: all of them only repeat."""
-        now = self._clock.monotonic()
         for record in batch:
             try:
                 if record.topic == topics.WORKERS_OFFERS.name:
-                    self._fleet.offer(offer.decode(record.value), now)
+                    self._fleet.offer(offer.decode(record.value), self._heard_at(record))
                 elif record.topic == topics.WORKERS_HEARTBEATS.name:
-                    self._fleet.heartbeat(heartbeat.decode(record.value), now)
+                    self._fleet.heartbeat(heartbeat.decode(record.value), self._heard_at(record))
                 else:
                     self._ready.add(
                         job for job in ready_hint.decode(record.value).jobs if self._owns(job.pool)
@@ -124,6 +124,16 @@ class Dispatcher:
     def flush(self) -> None:
         """Delete what is acked. Raises RetryLater."""
         self._acks.flush(self._db)
+
+    def _heard_at(self, record: Record) -> float:
+        """When a session was heard, monotonic: what was written before this process began is as old as it is.
+
+        All else is heard when it is read, so a broker's clock that differs from ours spoils a moment at the
+        start and nothing more.
+        """
+        began, began_monotonic = self._born
+        age = began - record.timestamp_ms / 1000
+        return began_monotonic - age if age > 0 else self._clock.monotonic()
 
     def _owns(self, pool: str) -> bool:
         return partition_for(pool, self._partitions) in self._owned

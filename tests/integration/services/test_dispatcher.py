@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 
 import orjson
+import pytest
 
 from penstock.core.ids import uuid4
 from penstock.events import topics
 from penstock.events.codec import encode
-from penstock.events.workers import Offer
+from penstock.events.workers import Heartbeat, Offer
 from penstock.kafka.memory import MemoryBus
 from penstock.kafka.records import Record
 from penstock.runtime.metrics import Metrics
@@ -24,9 +25,9 @@ INT_MAX = 2**31 - 1
 
 
 class Rig:
-    """A dispatcher of all pools, a bus in memory, one runner with eight slots."""
+    """A dispatcher of all pools, a bus in memory, one runner with eight slots (unless `silent`)."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, silent: bool = False) -> None:
         self.clock = ManualClock(time.time())
         self.bus = MemoryBus(1, self.clock)
         settings = DispatcherSettings(
@@ -39,12 +40,14 @@ class Rig:
             db, self.bus.sender(), settings, actor="dispatcher-0", clock=self.clock, metrics=Metrics()
         )
         self.dispatcher.own({(topics.WORKERS_OFFERS.name, 0)})
-        offer = Offer(session_id=uuid4(), n=1, pool="default", slots=8, executors=["noop"])
-        self.take(topics.WORKERS_OFFERS.name, encode(offer))
+        if not silent:
+            offer = Offer(session_id=uuid4(), n=1, pool="default", slots=8, executors=["noop"])
+            self.take(topics.WORKERS_OFFERS.name, encode(offer))
 
-    def take(self, topic: str, value: bytes) -> None:
-        now = int(self.clock.now() * 1000)
-        self.dispatcher.take([Record(topic, 0, 0, None, value, None, now)])
+    def take(self, topic: str, value: bytes, age: float = 0.0) -> None:
+        """A record that was written so many seconds ago."""
+        at = int((self.clock.now() - age) * 1000)
+        self.dispatcher.take([Record(topic, 0, 0, None, value, None, at)])
 
 
 def test_a_job_that_cannot_be_claimed_ends_and_its_neighbours_do_not(db: Database) -> None:
@@ -79,6 +82,37 @@ def test_the_last_job_of_a_pipeline_that_cannot_be_claimed_ends_the_pipeline(db:
     assert world.state() == "FAILED"
     (status,) = [orjson.loads(one.value or b"") for one in rig.bus.records(topics.PIPELINES_STATUS.name)]
     assert (status["pipeline_id"], status["state"]) == (world.pipeline, "FAILED")
+
+
+@pytest.mark.parametrize("topic", [topics.WORKERS_HEARTBEATS.name, topics.WORKERS_OFFERS.name])
+def test_what_was_heard_before_the_start_is_as_old_as_it_is(db: Database, topic: str) -> None:
+    world = World(db, [{} for _ in range(3)])
+    rig = Rig(db, silent=True)
+    rig.dispatcher.sweep(took_over=False)
+
+    def news(n: int) -> bytes:
+        """Of a runner with one slot more than the last time."""
+        session = "0190c0de-0000-7000-8000-000000000001"
+        if topic == topics.WORKERS_OFFERS.name:
+            return encode(Offer(session_id=session, n=n, pool="default", slots=n, executors=["noop"]))
+        beat = Heartbeat(session_id=session, n=n, name="r", pool="default", slots=n, executors=["noop"])
+        return encode(beat)
+
+    rig.take(topic, news(1), age=12.0)
+    assert rig.dispatcher.grant() == 0, "it has been silent since"
+    rig.take(topic, news(1), age=5.0)
+    assert rig.dispatcher.grant() == 1
+    rig.take(topic, news(2), age=7.0)
+    rig.clock.advance(2.4)
+    assert rig.dispatcher.grant() == 1, "an older record that is read later makes it no older"
+    rig.clock.advance(0.2)
+    rig.take(topic, news(3), age=60.0)
+    assert rig.dispatcher.grant() == 0
+    # Written after the start, by a broker whose clock is behind: read is heard.
+    rig.clock.advance(60.0)
+    rig.take(topic, news(3), age=30.0)
+    assert rig.dispatcher.grant() == 1
+    assert world.states() == ["ASSIGNED"] * 3
 
 
 def test_a_hint_of_no_job_holds_nobody_up(db: Database) -> None:
