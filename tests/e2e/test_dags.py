@@ -7,6 +7,7 @@ import json
 import os
 import random
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,12 @@ def run(client: Any, wanted: dict[str, dict[str, list[str]]]) -> None:
         client.submit(definition(jobs), request)
     ends = client.wait(*wanted, seconds=240)
     assert set(ends.values()) == {"SUCCESS"}
+    client.published()
     told = client.topic("penstock.jobs.status")
     pipelines = client.topic("penstock.pipelines.status")
     names = {record["pipeline_id"]: record["request_id"] for record in pipelines}
+    ended = {record["request_id"] for record in pipelines if record["state"] == "SUCCESS"}
+    assert set(wanted) <= ended
     in_order(told, wanted, names)
 
 
@@ -108,10 +112,11 @@ def test_events_alone_carry_the_whole_stack(start_stack: Any) -> None:
 
 
 def test_every_record_of_every_topic_is_as_its_schema_says(client: Any) -> None:
-    key = uuid4()
+    key, empty = uuid4(), uuid4()
     client.submit({"jobs": {"a": {"run": "echo hi"}, "b": {"run": "exit 1", "needs": ["a"]}}}, key)
-    client.submit({"jobs": {}}, uuid4())
-    client.wait(key)
+    client.submit({"jobs": {}}, empty)
+    client.wait(key, empty)
+    client.published()
     checked = 0
     for topic, name in RECORDS.items():
         schema = SCHEMAS / "events" / f"{name}.schema.json"
@@ -133,7 +138,7 @@ def test_every_record_of_every_topic_is_as_its_schema_says(client: Any) -> None:
 def test_real_graphs_run_in_dependency_order_and_cyclic_ones_are_rejected(client: Any) -> None:
     folder = Path(os.environ["PENSTOCK_CORPORA"])
     good: dict[str, dict[str, list[str]]] = {}
-    cyclic: list[str] = []
+    cyclic: dict[str, dict[str, list[str]]] = {}
     with gzip.open(folder / "dag" / "dags.ndjson.gz", "rt") as lines:
         for n, line in enumerate(lines):
             dag = json.loads(line)
@@ -141,11 +146,22 @@ def test_real_graphs_run_in_dependency_order_and_cyclic_ones_are_rejected(client
             request = f"real-{n}-{uuid4()}"
             if dag["metrics"]["cyclic"]:
                 client.submit(definition(jobs), request)
-                cyclic.append(request)
+                cyclic[request] = jobs
             elif len(jobs) <= 10_000:
                 good[request] = jobs
     run(client, good)
-    if cyclic:
-        assert set(client.wait(*cyclic).values()) == {"REJECTED"}
-        errors = client.db.rows("SELECT errors::text FROM pipelines WHERE request_id = ANY(%s)", (cyclic,))
-        assert all("→" in row[0] for row in errors)
+    assert set(client.wait(*cyclic).values()) == {"REJECTED"}
+    client.published()
+    told = {
+        record["request_id"]: [error["message"] for error in record["errors"] or ()]
+        for record in client.topic("penstock.pipelines.status")
+        if record["state"] == "REJECTED"
+    }
+    for request, jobs in cyclic.items():
+        circles = [message.partition(": ")[2].split(" → ") for message in told[request]]
+        assert circles, request
+        for circle in circles:
+            assert circle[0] == circle[-1]
+            # Long names are cut, and the middle of long circles is left out.
+            known = [(name, need) for name, need in pairwise(circle) if name in jobs and need in jobs]
+            assert all(need in jobs[name] for name, need in known), circle

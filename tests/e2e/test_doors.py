@@ -63,15 +63,11 @@ def test_a_plain_producer_gets_its_pipeline_run(client: Any) -> None:
     }
 
 
-def test_a_consumer_rebuilds_every_state_from_the_status_topics(client: Any, wait_until: Any) -> None:
+def test_a_consumer_rebuilds_every_state_from_the_status_topics(client: Any) -> None:
     key = uuid4()
     client.submit(HELLO, key)
     client.wait(key)
-
-    def published() -> bool:
-        return bool(client.db.one("SELECT count(*) FROM outbox") == 0)
-
-    wait_until(published)
+    client.published()
     jobs: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
     for record in client.topic("penstock.jobs.status"):
         jobs[record["job_id"]][record["version"]] = record
