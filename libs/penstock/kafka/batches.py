@@ -31,6 +31,8 @@ class Outcome:
     """
     dead: list[Dead] = dataclasses.field(default_factory=list)
     """To be parked in the dead-letter topics."""
+    later: list[Record] = dataclasses.field(default_factory=list)
+    """To come again soon, with or without others: what they need is away, and only they need it."""
 
 
 Step = Callable[[list[Record], float], Outcome]

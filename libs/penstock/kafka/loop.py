@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from penstock.core.errors import DeadLetter, RejectInput, RetryLater, StopProcess
 from penstock.kafka.batches import Dead, Outcome, Step, Tick
 from penstock.kafka.dlq import dead_letter, has_dlq
+from penstock.kafka.later import Later
 from penstock.kafka.ports import MAX_BYTES, MAX_RECORDS, Sender, Source
 from penstock.kafka.records import Outgoing, Record
 from penstock.runtime.log import logger
@@ -48,7 +49,7 @@ def run_loop(
         while not process.stopping.is_set():
             process.beat()
             wait = max(0.0, next_tick - process.clock.monotonic())
-            batch = source.poll(min(wait, IDLE_SECONDS), max_records, max_bytes)
+            batch = loop.read(min(wait, IDLE_SECONDS), max_records, max_bytes)
             if batch:
                 loop.handle(batch)
             if process.clock.monotonic() >= next_tick:
@@ -70,6 +71,17 @@ class _Loop:
         self._source = source
         self._step = step
         self._sender = sender
+        self._later = Later()
+
+    def read(self, timeout: float, max_records: int, max_bytes: int) -> list[Record]:
+        """What was put off and is due again, then what is new."""
+        new: list[Record] = []
+        if self._later.full():
+            self._source.keep_alive()
+            self._process.clock.sleep(timeout, self._process.stopping)
+        else:
+            new = self._source.poll(timeout, max_records, max_bytes)
+        return self._later.take_due(self._process.clock.monotonic(), self._source.assignment()) + new
 
     def handle(self, batch: list[Record]) -> None:
         """One batch to its commit. What is abandoned is not committed: it will be read again."""
@@ -77,7 +89,7 @@ class _Loop:
             self._run(batch)
         except _Abandoned:
             return
-        self._source.commit()
+        self._later.commit(self._source, batch)
 
     def tick(self, tick: Tick | None) -> None:
         """What is due by the clock; a failure is told and tried again at the next tick."""
@@ -121,6 +133,7 @@ class _Loop:
         return outcome
 
     def _publish(self, outcome: Outcome, batch: list[Record]) -> None:
+        self._later.put_off(outcome.later, self._process.clock.monotonic())
         if outcome.done is None:
             self._persist(lambda _: self._offer(outcome.records), batch)
         else:

@@ -60,6 +60,12 @@ def read(value: bytes | None, ce_id: str, place: str) -> Asked:
     return Asked(request, key or place, problems)
 
 
+def reference_of(asked: Asked) -> tuple[str, str] | None:
+    """Tenant and digest of the definition that must be read to judge the request; None when there is none."""
+    reference = asked.request.definition_ref
+    return None if reference is None or asked.problems else (asked.tenant, reference.sha256)
+
+
 def interpret(asked: Asked, stored: bytes | None, now: float) -> None:
     """Check the request and plan its jobs; `stored` is what its reference names. Adds to `problems`."""
     found = read_request(asked.request, now=now, stored=stored)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from penstock.core.errors import DeadLetter, Problem
 from penstock.core.ids import uuid7
@@ -21,19 +21,13 @@ from penstock_services.intake.decide import (
     job_rows,
     pipeline_row,
     read,
+    reference_of,
     rejection_row,
 )
+from penstock_services.intake.references import Definitions, References
 
 MAX_JOBS_AT_ONCE = 5_000
 """Pipelines are accepted together up to so many jobs: one statement's memory is bounded."""
-
-
-class Definitions(Protocol):
-    """Reads definitions that were put into object storage."""
-
-    def definition(self, tenant: str, sha256: str) -> bytes | None:
-        """The definition, None when there is none. Raises RetryLater."""
-        ...
 
 
 class Intake:
@@ -49,7 +43,7 @@ class Intake:
         new_id: Callable[[float], str] = uuid7,
     ) -> None:
         self._db = db
-        self._definitions = definitions
+        self._references = References(definitions)
         self._actor = actor
         self._open_tenancy = open_tenancy
         self._new_id = new_id
@@ -59,15 +53,15 @@ class Intake:
     def step(self, batch: Sequence[Record], now: float) -> Outcome:
         """A batch of requests; of those with the same key the first counts, the others are repeats."""
         dead: list[Dead] = []
-        todo: list[Asked] = []
+        came: list[tuple[Record, Asked]] = []
         for record in batch:
             try:
                 asked = read(record.value, header(record.headers, "ce_id"), record.place)
             except DeadLetter as error:
                 dead.append(Dead(record, str(error), type(error).__name__))
                 continue
-            interpret(asked, self._stored(asked), now)
-            todo.append(asked)
+            came.append((record, asked))
+        todo, later = self._interpret(came, now)
         self._check_tenants(todo)
         changes = Changes()
         try:
@@ -79,11 +73,25 @@ class Intake:
         if self._acks.full():
             self._acks.flush(self._db)
         records = publish.records(changes, self._actor)
-        return Outcome(records, lambda: self._acks.add(changes.outbox_ids), dead)
+        return Outcome(records, lambda: self._acks.add(changes.outbox_ids), dead, later)
 
     def tick(self, _now: float) -> None:
         """Delete what is acked."""
         self._acks.flush(self._db)
+
+    def _interpret(self, came: list[tuple[Record, Asked]], now: float) -> tuple[list[Asked], list[Record]]:
+        """What can be decided now, and the records whose definition could not be read yet."""
+        references = [reference_of(asked) for _, asked in came]
+        found = self._references.read((one for one in references if one is not None), now)
+        todo: list[Asked] = []
+        later: list[Record] = []
+        for (record, asked), reference in zip(came, references, strict=True):
+            if reference is not None and reference not in found:
+                later.append(record)
+                continue
+            interpret(asked, found[reference] if reference else None, now)
+            todo.append(asked)
+        return todo, later
 
     def _handle(self, changes: Changes, todo: list[Asked], now: float) -> None:
         while todo:
@@ -194,12 +202,6 @@ class Intake:
         row = rejection_row(asked, pipeline_id, conflict=conflict)
         if not requests.reject(self._db, changes, [row], actor=self._actor):
             raise DeadLetter(str(error)) from error
-
-    def _stored(self, asked: Asked) -> bytes | None:
-        ref = asked.request.definition_ref
-        if ref is None or asked.problems:
-            return None
-        return self._definitions.definition(asked.tenant, ref.sha256)
 
     def _check_tenants(self, todo: list[Asked]) -> None:
         """Unknown tenants are registered, or their requests refused."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from typing import Any
 
 import orjson
 import pytest
 
+from penstock.core.errors import RetryLater
 from penstock.core.ids import uuid4, uuid7
 from penstock.kafka.batches import Outcome
 from penstock.kafka.records import Record
 from penstock.store import requests
 from penstock.store.changes import Changes
 from penstock.store.database import Database, PoisonRow
+from penstock_services.intake import references
 from penstock_services.intake.handle import Intake
 
 NOW = time.time()
@@ -203,6 +206,50 @@ def test_a_definition_by_reference(intake: Intake, shelf: Shelf) -> None:
     wish = request(definition=None, definition_ref={"sha256": digest})
     (status,) = statuses(intake.step([record(wish)], NOW))
     assert (status["state"], status["name"]) == ("PENDING", "diamond")
+
+
+class Away:
+    """Object storage that is away until told otherwise; `asked` are the digests it was asked for."""
+
+    def __init__(self, shelf: Shelf, *, hangs: bool) -> None:
+        self._shelf = shelf
+        self._hangs = hangs
+        self.back = threading.Event()
+        self.asked: list[str] = []
+
+    def definition(self, tenant: str, sha256: str) -> bytes | None:
+        self.asked.append(sha256)
+        if self._hangs:
+            self.back.wait()
+        elif not self.back.is_set():
+            raise RetryLater("object storage is away", component="s3")
+        return self._shelf.definition(tenant, sha256)
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_while_object_storage_is_away_only_those_wait_that_need_it(
+    db: Database, shelf: Shelf, hangs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(references, "WAIT_SECONDS", 0.01 if hangs else 30.0)
+    away = Away(shelf, hangs=hangs)
+    intake = Intake(db, away, actor="intake-0", open_tenancy=True)
+    data = orjson.dumps(DIAMOND)
+    digest = hashlib.sha256(data).hexdigest()
+    shelf.kept[digest] = data
+    waits = record(request(definition=None, definition_ref={"sha256": digest}), offset=1)
+    outcome = intake.step([record(request()), waits, record(request(), offset=2)], NOW)
+    assert [status["state"] for status in statuses(outcome)] == ["PENDING", "PENDING"]
+    assert outcome.later == [waits]
+    assert not outcome.dead
+    outcome = intake.step([waits, record(request(), offset=3)], NOW + 0.1)
+    assert len(statuses(outcome)) == 1
+    assert outcome.later == [waits]
+    assert away.asked == [digest], "it is not asked at every turn"
+    away.back.set()
+    monkeypatch.setattr(references, "WAIT_SECONDS", 30.0)
+    while outcome.later:
+        outcome = intake.step(outcome.later, NOW + references.AGAIN_SECONDS)
+    assert [status["state"] for status in statuses(outcome)] == ["PENDING"]
 
 
 def test_unknown_tenants_are_rejected_unless_tenancy_is_open(db: Database, shelf: Shelf) -> None:

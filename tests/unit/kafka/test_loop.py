@@ -11,6 +11,7 @@ from penstock.kafka.batches import Dead, Outcome
 from penstock.kafka.dlq import origin
 from penstock.kafka.loop import run_loop
 from penstock.kafka.memory import MemoryBus, MemoryGroupSource
+from penstock.kafka.ports import MAX_RECORDS
 from penstock.kafka.records import Outgoing, Record
 from penstock.runtime.run import Process
 from penstock.testing.clock import ManualClock
@@ -251,3 +252,84 @@ def test_batch_metrics(rig: Rig) -> None:
     assert 'penstock_batch_size_sum{service="test"} 2.0' in text
     assert 'penstock_step_seconds_count{service="test"} 1.0' in text
     assert f'penstock_consumer_lag{{topic="{TOPIC}"}} 0.0' in text
+
+
+class Shut:
+    """A step that puts off what begins with `l` until `open`."""
+
+    def __init__(self) -> None:
+        self.open = False
+        self.done: list[bytes | None] = []
+
+    def __call__(self, batch: list[Record]) -> Outcome:
+        later = [record for record in batch if not self.open and (record.value or b"").startswith(b"l")]
+        now = [record for record in batch if record not in later]
+        self.done += [record.value for record in now]
+        return Outcome(echo(now).records, later=later)
+
+
+def test_what_is_put_off_holds_up_nobody_and_is_not_committed(rig: Rig) -> None:
+    shut = Shut()
+
+    def tick() -> Outcome | None:
+        rig.clock.advance(1.0)
+        if len(shut.done) == 3:
+            rig.write(b"4")
+        return None
+
+    rig.write(b"1", b"later", b"2", b"3")
+    rig.run(shut, until=lambda: len(shut.done) == 4, tick=tick)
+    assert shut.done == [b"1", b"2", b"3", b"4"]
+    assert rig.unread() == [b"later", b"2", b"3", b"4"]
+
+
+def test_what_was_put_off_is_done_at_last_and_all_is_committed(rig: Rig) -> None:
+    shut = Shut()
+
+    def tick() -> Outcome | None:
+        rig.clock.advance(1.0)
+        shut.open = len(rig.steps) > 4
+        return None
+
+    rig.write(b"1", b"later", b"2", b"last")
+    rig.run(shut, until=lambda: len(shut.done) == 4, tick=tick)
+    assert shut.done == [b"1", b"2", b"later", b"last"]
+    assert rig.steps[1:5] == [[b"later", b"last"]] * 4
+    assert rig.unread() == []
+
+
+def test_what_was_put_off_goes_with_its_partition(rig: Rig) -> None:
+    other = rig.bus.group([TOPIC, JOBS_STATUS.name], "g")
+    rig.source.poll(0)
+    rig.bus.groups["g"].leave(other._member)
+    shut = Shut()
+
+    def tick() -> Outcome | None:
+        rig.clock.advance(1.0)
+        if len(rig.steps) == 1:
+            rig.bus.groups["g"].join(other._member, rig.bus.partitions_of([TOPIC, JOBS_STATUS.name]))
+            rig.bus.groups["g"].shares[rig.source._member] = set()
+        return None
+
+    rig.write(b"1", b"later")
+    rig.run(shut, tick=tick)
+    assert rig.steps == [[b"1", b"later"]]
+    rig.bus.groups["g"].shares[other._member] = set(rig.bus.partitions_of([TOPIC]))
+    assert [record.value for record in other.poll(0)] == [b"later"]
+
+
+def test_no_more_is_read_while_too_much_is_put_off(rig: Rig) -> None:
+    shut = Shut()
+
+    def tick() -> Outcome | None:
+        rig.clock.advance(1.0)
+        if len(rig.steps) == 1 and not rig.bus.records(JOBS_STATUS.name):
+            rig.write(b"1", topic=JOBS_STATUS.name)
+        shut.open = len(rig.steps) > 3
+        return None
+
+    rig.write(*(b"l%d" % n for n in range(MAX_RECORDS)))
+    rig.run(shut, until=lambda: len(shut.done) > MAX_RECORDS, tick=tick)
+    assert next(n for n, step in enumerate(rig.steps) if b"1" in step) > 3
+    assert len(shut.done) == len(set(shut.done)) == MAX_RECORDS + 1
+    assert rig.unread() == []
