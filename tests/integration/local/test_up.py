@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,7 +119,7 @@ def test_a_server_that_dies_comes_back(folder: Path) -> None:
     old = Child(stack.pids["s3"], started(stack.pids["s3"]))
     os.kill(old.pid, signal.SIGKILL)
     while (new := read_stack(folder)).pids["s3"] in (0, old.pid):
-        pass
+        time.sleep(0.05)
     probe_s3(new.object_settings(), 10.0)
     assert not is_alive(old)
     (row,) = (
@@ -142,5 +143,5 @@ def test_nothing_outlives_a_supervisor_that_is_killed(folder: Path) -> None:
     if sys.platform != "linux":
         penstock(folder, "down")
     while any(is_alive(child) for child in alive):
-        pass
+        time.sleep(0.05)
     assert penstock(folder, "ps").returncode == exit_codes.RETRY_LATER

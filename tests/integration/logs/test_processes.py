@@ -73,7 +73,7 @@ class Replicas:
         for process in self._running:
             process.terminate()
         for process in self._running:
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
 
 
 @pytest.fixture
@@ -130,8 +130,12 @@ async def test_no_line_is_lost_or_repeated_when_replicas_are_killed(
     writer = threading.Thread(target=_write, args=(kafka_settings, jobs))
     writer.start()
     reading = [asyncio.create_task(reader.read()) for reader in readers]
-    for _ in range(2):
-        await asyncio.sleep(4)
+    for third in (1, 2):
+        while min(len(reader.got) for reader in readers) < third * LINES // 3:
+            for task in reading:
+                if task.done():
+                    task.result()  # who has given up says why
+            await asyncio.sleep(0.05)
         await asyncio.to_thread(replicas.kill_oldest)
         replicas.start()
     await asyncio.gather(*reading)

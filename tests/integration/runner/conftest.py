@@ -113,6 +113,6 @@ def machine(tmp_path: Path) -> MakeMachine:
             yield it
         finally:
             await guards.close()
-        assert guard.descendants(os.getpid()) <= before
+        assert guard.descendants(os.getpid(), before) == set()
 
     return make
