@@ -24,7 +24,15 @@ def claim(
     db: Database, changes: Changes, claims: Sequence[dict[str, Any]], *, lease_seconds: float, actor: str
 ) -> list[str]:
     """QUEUED -> ASSIGNED. claims: {job_id, token, session_id, n}. Returns the ids that were won."""
-    answer = db.call("claim_v1", to_json(claims), lease_seconds, actor)
+    answer = db.call(
+        "claim_v1",
+        [claim["job_id"] for claim in claims],
+        [claim["token"] for claim in claims],
+        [claim["session_id"] for claim in claims],
+        [claim["n"] for claim in claims],
+        lease_seconds,
+        actor,
+    )
     return list(changes.take(answer)["claimed"])
 
 

@@ -10,16 +10,26 @@ CREATE OR REPLACE FUNCTION finish_v1(reports json, retry_base double precision,
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at      timestamptz := clock_v1();
+    named   uuid[] := ARRAY(SELECT r.job_id FROM json_to_recordset(reports) AS r(job_id uuid) ORDER BY 1);
+    low     uuid := named[1];
+    high    uuid := named[cardinality(named)];
+    ids     uuid[];
+    ends    attempts[];
+    folds   boolean[];
+    infra   boolean[];
+    jitters double precision[];
     changed jobs[];
     folded  jobs[];
     ended   jobs[];
     begun   uuid[];
     events  json;
 BEGIN
-    PERFORM lock_families_v1(ARRAY(SELECT r.job_id FROM json_to_recordset(reports) AS r(job_id uuid)));
+    PERFORM lock_families_v1(named);
 
+    -- What becomes of each attempt, sorted by job, in the shape that is kept of it.
     WITH n AS (
-        SELECT r.*, l.assigned_at, l.started_at, j.state = 'ASSIGNED' AND r.ran AS fold,
+        SELECT r.*, j.id, j.attempt, j.session_id, l.assigned_at, l.started_at,
+            j.state = 'ASSIGNED' AND r.ran AS fold,
             coalesce(r.reason, '') IN ('infra-error', 'worker-lost') AS infra,
             CASE WHEN j.state = 'CANCELLING' THEN 'CANCELLED'
                 WHEN r.success AND (r.ran OR j.state <> 'ASSIGNED') THEN 'SUCCESS'
@@ -29,50 +39,61 @@ BEGIN
                 ELSE 'FAILED' END AS becomes
         FROM json_to_recordset(reports) AS r(job_id uuid, token uuid, success boolean, ran boolean,
             exit_code int, reason text, duration_ms bigint, last_seq bigint, jitter double precision)
-        JOIN jobs AS j ON j.id = r.job_id AND j.token = r.token
-        -- OFFSET 0 keeps it a look-up a row: a join could become a scan of all leases for each report.
+        -- OFFSET 0 keeps them look-ups a row: a join could become a scan of all leases for each report. Bounds
+        -- that are known when the statement starts spare it the partitions that hold none of the jobs.
+        CROSS JOIN LATERAL (SELECT * FROM jobs AS j
+            WHERE j.id = r.job_id AND j.id BETWEEN low AND high AND j.token = r.token OFFSET 0) AS j
         CROSS JOIN LATERAL (SELECT l.assigned_at, l.started_at FROM leases AS l
             WHERE l.job_id = r.job_id OFFSET 0) AS l
-    ), u AS (
-        UPDATE jobs AS j SET
-            state = n.becomes,
-            previous = CASE WHEN n.fold THEN 'RUNNING' ELSE j.state END,
-            version = j.version + 1 + n.fold::int,
-            tries = j.tries + n.fold::int - (n.infra AND (n.fold OR n.started_at IS NOT NULL))::int,
-            infra_tries = j.infra_tries + n.infra::int,
-            reason = CASE WHEN n.becomes = 'CANCELLED' THEN 'cancelled'
+    )
+    SELECT array_agg(n.id ORDER BY n.id), array_agg(n.fold ORDER BY n.id), array_agg(n.infra ORDER BY n.id),
+        array_agg(n.jitter ORDER BY n.id), array_agg(ROW(n.id, n.attempt, n.session_id, n.assigned_at,
+            CASE WHEN n.fold THEN greatest(n.assigned_at,
+                at - make_interval(secs => coalesce(n.duration_ms, 0) / 1000.0)) ELSE n.started_at END,
+            at, n.becomes, CASE WHEN n.becomes = 'CANCELLED' THEN 'cancelled'
                 WHEN n.becomes = 'SUCCESS' THEN NULL ELSE n.reason END,
-            exit_code = n.exit_code, duration_ms = n.duration_ms, token = NULL, changed_at = at
-        FROM n WHERE j.id = n.job_id
-        RETURNING j AS job, n.fold, n.last_seq, n.jitter, n.assigned_at, n.started_at
+            n.exit_code, n.duration_ms, n.last_seq)::attempts ORDER BY n.id)
+    INTO ids, folds, infra, jitters, ends FROM n;
+
+    IF ids IS NULL THEN
+        RETURN json_build_object('events', json_build_array(), 'accepted', json_build_array());
+    END IF;
+    low := ids[1];
+    high := ids[cardinality(ids)];
+
+    WITH u AS (
+        UPDATE jobs AS j SET
+            state = (ends[width_bucket(j.id, ids)]).state,
+            previous = CASE WHEN folds[width_bucket(j.id, ids)] THEN 'RUNNING' ELSE j.state END,
+            version = j.version + 1 + folds[width_bucket(j.id, ids)]::int,
+            tries = j.tries + folds[width_bucket(j.id, ids)]::int - (infra[width_bucket(j.id, ids)]
+                AND (ends[width_bucket(j.id, ids)]).started_at IS NOT NULL)::int,
+            infra_tries = j.infra_tries + infra[width_bucket(j.id, ids)]::int,
+            reason = (ends[width_bucket(j.id, ids)]).reason,
+            exit_code = (ends[width_bucket(j.id, ids)]).exit_code,
+            duration_ms = (ends[width_bucket(j.id, ids)]).duration_ms, token = NULL, changed_at = at
+        WHERE j.id = ANY (ids) AND j.id BETWEEN low AND high
+        RETURNING j AS job
     ), gone AS (
-        DELETE FROM leases AS l WHERE l.job_id = ANY (ARRAY(SELECT (u.job).id FROM u))
+        DELETE FROM leases AS l WHERE l.job_id = ANY (ids)
     ), kept AS (
-        INSERT INTO attempts (job_id, attempt, session_id, assigned_at, started_at, ended_at, state, reason,
-            exit_code, duration_ms, last_seq)
-        SELECT (u.job).id, (u.job).attempt, (u.job).session_id, u.assigned_at,
-            CASE WHEN u.fold THEN greatest(u.assigned_at,
-                at - make_interval(secs => coalesce((u.job).duration_ms, 0) / 1000.0)) ELSE u.started_at END,
-            at, (u.job).state, (u.job).reason, (u.job).exit_code, (u.job).duration_ms, u.last_seq
-        FROM u
+        INSERT INTO attempts SELECT * FROM unnest(ends)
     ), timed AS (
         INSERT INTO timers (job_id, kind, due_at)
-        SELECT (u.job).id, 'retry', at + make_interval(secs => u.jitter * least(retry_cap, retry_base
-            * 2 ^ greatest(0, least(30, (u.job).tries + (u.job).infra_tries - 1))))
+        SELECT (u.job).id, 'retry', at + make_interval(secs => jitters[width_bucket((u.job).id, ids)]
+            * least(retry_cap, retry_base
+                * 2 ^ greatest(0, least(30, (u.job).tries + (u.job).infra_tries - 1))))
         FROM u WHERE (u.job).state = 'RETRYING'
         ON CONFLICT (job_id, kind) DO UPDATE SET due_at = excluded.due_at
     )
-    SELECT array_agg(u.job), array_agg(u.job) FILTER (WHERE u.fold),
+    SELECT array_agg(u.job), array_agg(u.job) FILTER (WHERE folds[width_bucket((u.job).id, ids)]),
         array_agg(u.job) FILTER (WHERE (u.job).state <> 'RETRYING')
     INTO changed, folded, ended FROM u;
 
-    IF changed IS NULL THEN
-        RETURN json_build_object('events', json_build_array(), 'accepted', json_build_array());
-    END IF;
     begun := begun_v1(folded);
     events := json_build_array(json_build_object('jobs', record_jobs_v1(changed, folded, actor)),
         settle_v1(ended, begun, at, actor));
     RETURN json_build_object('outbox_id', publish_v1(events, at, actor), 'events', events,
-        'accepted', (SELECT json_agg(c.id) FROM unnest(changed) AS c));
+        'accepted', to_json(ids));
 END
 $$;

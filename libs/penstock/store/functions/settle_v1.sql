@@ -6,46 +6,60 @@
 CREATE OR REPLACE FUNCTION settle_v1(ended jobs[], begun uuid[], at timestamptz, actor text) RETURNS json
 LANGUAGE plpgsql AS $$
 DECLARE
+    parents   uuid[] := ARRAY(SELECT e.id FROM unnest(ended) AS e ORDER BY e.id);
+    owners    uuid[] := ARRAY(SELECT DISTINCT e.pipeline_id FROM unnest(ended) AS e);
+    children  uuid[];
+    met       int[];
+    bad       int[];
+    free      boolean[];
     queued    jobs[];
     undecided json;
     closed    uuid[];
     opened    pipelines[];
     finished  pipelines[];
-    ended_pipelines uuid[] := ARRAY(SELECT DISTINCT e.pipeline_id FROM unnest(ended) AS e);
 BEGIN
     WITH lowered AS (
         SELECT e.child_id, count(*)::int AS met,
             (count(*) FILTER (WHERE p.state <> 'SUCCESS'
                 AND NOT (p.state = 'FAILED' AND p.continue_on_error)))::int AS bad
         FROM unnest(ended) AS p CROSS JOIN LATERAL (SELECT e.child_id FROM edges AS e
-            WHERE e.parent_id = p.id OFFSET 0) AS e
+            WHERE e.parent_id = p.id AND e.parent_id BETWEEN parents[1] AND parents[cardinality(parents)]
+            OFFSET 0) AS e
         GROUP BY e.child_id
-    ), judged AS (
-        SELECT l.*, c.state = 'PENDING' AND NOT c.conditional AND c.unmet = l.met
-            AND c.bad_needs + l.bad = 0 AS go
-        FROM lowered AS l CROSS JOIN LATERAL (SELECT c.state, c.conditional, c.unmet, c.bad_needs
-            FROM jobs AS c WHERE c.id = l.child_id OFFSET 0) AS c
-    ), u AS (
-        UPDATE jobs AS j SET
-            unmet = j.unmet - n.met,
-            bad_needs = j.bad_needs + n.bad,
-            state = CASE WHEN n.go THEN 'QUEUED' ELSE j.state END,
-            previous = CASE WHEN n.go THEN j.state ELSE j.previous END,
-            version = j.version + n.go::int,
-            changed_at = CASE WHEN n.go THEN at ELSE j.changed_at END
-        FROM judged AS n WHERE j.id = n.child_id
-        RETURNING j AS job, n.go
     )
-    SELECT array_agg(u.job) FILTER (WHERE u.go),
-        json_agg(json_build_object('job_id', (u.job).id, 'pipeline_id', (u.job).pipeline_id))
-            FILTER (WHERE (u.job).state = 'PENDING' AND (u.job).unmet = 0)
-    INTO queued, undecided FROM u;
+    SELECT array_agg(l.child_id ORDER BY l.child_id), array_agg(l.met ORDER BY l.child_id),
+        array_agg(l.bad ORDER BY l.child_id)
+    INTO children, met, bad FROM lowered AS l;
 
-    -- One row of open_pipelines is the lock of its pipeline.
-    PERFORM FROM open_pipelines AS o WHERE o.pipeline_id = ANY (ended_pipelines || begun)
-    ORDER BY o.pipeline_id FOR UPDATE OF o;
+    IF children IS NOT NULL THEN
+        free := ARRAY(SELECT j.state = 'PENDING' AND NOT j.conditional AND j.unmet = met[width_bucket(j.id, children)]
+                AND j.bad_needs + bad[width_bucket(j.id, children)] = 0
+            FROM jobs AS j WHERE j.id = ANY (children)
+                AND j.id BETWEEN children[1] AND children[cardinality(children)] ORDER BY j.id);
+        WITH u AS (
+            UPDATE jobs AS j SET
+                unmet = j.unmet - met[width_bucket(j.id, children)],
+                bad_needs = j.bad_needs + bad[width_bucket(j.id, children)],
+                state = CASE WHEN free[width_bucket(j.id, children)] THEN 'QUEUED' ELSE j.state END,
+                previous = CASE WHEN free[width_bucket(j.id, children)] THEN j.state ELSE j.previous END,
+                version = j.version + free[width_bucket(j.id, children)]::int,
+                changed_at = CASE WHEN free[width_bucket(j.id, children)] THEN at ELSE j.changed_at END
+            WHERE j.id = ANY (children) AND j.id BETWEEN children[1] AND children[cardinality(children)]
+            RETURNING j AS job
+        )
+        SELECT array_agg(u.job) FILTER (WHERE free[width_bucket((u.job).id, children)]),
+            json_agg(json_build_object('job_id', (u.job).id, 'pipeline_id', (u.job).pipeline_id))
+                FILTER (WHERE (u.job).state = 'PENDING' AND (u.job).unmet = 0)
+        INTO queued, undecided FROM u;
+    END IF;
 
-    IF begun IS NOT NULL THEN
+    -- One row of open_pipelines is the lock of its pipeline; of several, in order.
+    IF cardinality(owners || begun) > 1 OR cardinality(begun) > 0 THEN
+        PERFORM FROM open_pipelines AS o WHERE o.pipeline_id = ANY (owners || begun)
+        ORDER BY o.pipeline_id FOR UPDATE OF o;
+    END IF;
+
+    IF cardinality(begun) > 0 THEN
         WITH u AS (
             UPDATE pipelines AS p SET state = 'RUNNING', previous = p.state, version = p.version + 1,
                 started_at = at, changed_at = at, counts = counts_v1(p.id)
@@ -79,10 +93,12 @@ BEGIN
         DELETE FROM open_pipelines AS o WHERE o.pipeline_id = ANY (closed);
     END IF;
 
+    -- Null where there is nothing: a statement over no rows has its price, too.
     RETURN json_build_object(
-        'jobs', record_jobs_v1(queued, NULL, actor),
-        'ready', enqueue_v1(queued),
-        'pipelines', record_pipelines_v1(opened || finished, actor),
-        'undecided', coalesce(undecided, '[]'));
+        'jobs', CASE WHEN queued IS NOT NULL THEN record_jobs_v1(queued, NULL, actor) END,
+        'ready', CASE WHEN queued IS NOT NULL THEN enqueue_v1(queued) END,
+        'pipelines', CASE WHEN opened || finished IS NOT NULL
+            THEN record_pipelines_v1(opened || finished, actor) END,
+        'undecided', undecided);
 END
 $$;
