@@ -105,10 +105,10 @@ class Database:
             if isinstance(error, errors.CheckViolation) and not error.diag.constraint_name:
                 # No partition for the id: an outage of ours, never the row's fault (protocol §10).
                 raise RetryLater(f"postgres: {error}", component="postgres") from error
-            raise PoisonRow(f"postgres refused a value: {error}".strip()) from error
+            raise _poison(error) from error
         except psycopg.OperationalError as error:
             if (error.sqlstate or "").startswith("54"):  # a limit of Postgres itself, e.g. of an index row
-                raise PoisonRow(f"postgres refused a value: {error}".strip()) from error
+                raise _poison(error) from error
             self.close()
             raise RetryLater(f"postgres: {error}".strip(), component="postgres") from error
         except psycopg.ProgrammingError as error:
@@ -134,6 +134,11 @@ class Database:
 def raw_connection(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
     """A logged-in connection whose socket a test takes over."""
     return psycopg.connect(dsn, autocommit=True)
+
+
+def _poison(error: psycopg.Error) -> PoisonRow:
+    """Without the statement and the row, which are nobody's business but ours."""
+    return PoisonRow(f"postgres refused a value: {error.diag.message_primary or error}")
 
 
 def to_json(value: Any) -> bytes:

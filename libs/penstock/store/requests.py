@@ -71,6 +71,16 @@ def receive(
     return answer
 
 
+def received(db: Database, tenant: str, key: str) -> dict[str, Any] | None:
+    """A request that intake has not applied: {pipeline_id, hash (hex), body}; None: there is none."""
+    rows = db.rows(
+        "SELECT pipeline_id::text, encode(hash, 'hex'), body FROM requests"
+        " WHERE tenant = %s AND key = %s AND state = 'RECEIVED'",
+        (tenant, key),
+    )
+    return {"pipeline_id": rows[0][0], "hash": rows[0][1], "body": rows[0][2]} if rows else None
+
+
 def unapplied(db: Database, limit: int) -> list[dict[str, Any]]:
     """Requests to publish again: {tenant, key, pipeline_id, body}."""
     answer: list[dict[str, Any]] = db.call("unapplied_v1", limit)

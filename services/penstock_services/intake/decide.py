@@ -147,6 +147,22 @@ def rejection_row(
     }
 
 
+def waiting_rejection_row(tenant: str, key: str, waiting: dict[str, Any], problem: Problem) -> dict[str, Any]:
+    """The refusal, as `reject_v1` takes it, of a received request {pipeline_id, hash} that cannot be read."""
+    return {
+        "id": waiting["pipeline_id"],
+        "tenant": tenant,
+        "key": key,
+        "hash": waiting["hash"],
+        "name": "",
+        "reason": "invalid",
+        "errors": [msgspec.to_builtins(problem)],
+        "trigger": None,
+        "git": None,
+        "conflict": False,
+    }
+
+
 def _salvage(value: bytes | None, error: DeadLetter, problems: list[Problem]) -> PipelineRequested:
     """A record of the wrong shape that still says whose it is can be answered; else the error goes on."""
     try:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from penstock.core.errors import DeadLetter, Problem
+from penstock.core.errors import DeadLetter, Problem, RetryLater, StopProcess
 from penstock.core.ids import uuid7
 from penstock.events.envelope import header
+from penstock.events.topics import dlq_of
 from penstock.kafka import publish
 from penstock.kafka.batches import Dead, Outcome
 from penstock.kafka.records import Record
+from penstock.runtime.log import logger
 from penstock.store import jobs, requests, tenants
 from penstock.store.changes import Changes
 from penstock.store.database import Database, PoisonRow
@@ -23,8 +26,11 @@ from penstock_services.intake.decide import (
     read,
     reference_of,
     rejection_row,
+    waiting_rejection_row,
 )
 from penstock_services.intake.references import Definitions, References
+
+log = logger(__name__)
 
 MAX_JOBS_AT_ONCE = 5_000
 """Pipelines are accepted together up to so many jobs: one statement's memory is bounded."""
@@ -52,6 +58,19 @@ class Intake:
 
     def step(self, batch: Sequence[Record], now: float) -> Outcome:
         """A batch of requests; of those with the same key the first counts, the others are repeats."""
+        try:
+            return self._step(batch, now)
+        except (RetryLater, StopProcess):
+            raise
+        except Exception as error:  # whatever it is, it must not come back for ever
+            if len(batch) > 1:
+                raise  # The loop halves it until the offender stands alone.
+            log.exception("request failed alone", place=batch[0].place)
+            changes = Changes()
+            dead = [Dead(batch[0], f"{type(error).__name__}: {error}", type(error).__name__)]
+            return self._outcome(changes, self._turned_down(changes, dead), [])
+
+    def _step(self, batch: Sequence[Record], now: float) -> Outcome:
         dead: list[Dead] = []
         came: list[tuple[Record, Asked]] = []
         for record in batch:
@@ -72,6 +91,9 @@ class Intake:
             self._refuse(changes, todo[0], error, now)
         if self._acks.full():
             self._acks.flush(self._db)
+        return self._outcome(changes, self._turned_down(changes, dead), later)
+
+    def _outcome(self, changes: Changes, dead: list[Dead], later: list[Record]) -> Outcome:
         records = publish.records(changes, self._actor)
         return Outcome(records, lambda: self._acks.add(changes.outbox_ids), dead, later)
 
@@ -202,6 +224,23 @@ class Intake:
         row = rejection_row(asked, pipeline_id, conflict=conflict)
         if not requests.reject(self._db, changes, [row], actor=self._actor):
             raise DeadLetter(str(error)) from error
+
+    def _turned_down(self, changes: Changes, dead: list[Dead]) -> list[Dead]:
+        """These go to the dead letters; a request over HTTP that waits behind one becomes REJECTED.
+
+        The sweep would publish it for ever (protocol §1). Only the very record that was received counts: another
+        producer's garbage under the same key is not the request.
+        """
+        for record, reason, _ in dead:
+            tenant, key = (record.key or b"").decode(errors="replace"), header(record.headers, "ce_id")
+            with contextlib.suppress(PoisonRow):  # Neither tenant nor key: no request of ours.
+                waiting = requests.received(self._db, tenant, key)
+                if waiting is not None and waiting["body"].encode() == record.value:
+                    hint = f"the record is kept in {dlq_of(record.topic)}"
+                    problem = Problem(f"intake cannot handle it: {reason}", hint=hint)
+                    row = waiting_rejection_row(tenant, key, waiting, problem)
+                    requests.reject(self._db, changes, [row], actor=self._actor)
+        return dead
 
     def _check_tenants(self, todo: list[Asked]) -> None:
         """Unknown tenants are registered, or their requests refused."""

@@ -313,6 +313,63 @@ def test_what_postgres_refuses_is_refused_alone(intake: Intake, monkeypatch: pyt
     assert "nobody foresaw" in status["errors"][0]["message"]
 
 
+class Waiting:
+    """A request over HTTP that waits to be applied, and its record as the sweep publishes it."""
+
+    def __init__(self, db: Database, body: bytes) -> None:
+        self.key = uuid4()
+        self.pipeline = uuid7(NOW)
+        requests.receive(
+            db, tenant="default", key=self.key, digest="ab" * 32, pipeline_id=self.pipeline,
+            body=body.decode(), publish_seconds=3600,
+        )  # fmt: skip
+        self.record = record(body, [("ce_id", self.key.encode())])
+
+
+def waits(db: Database, waiting: Waiting) -> bool:
+    return requests.received(db, "default", waiting.key) is not None
+
+
+def test_what_goes_to_the_dead_letters_becomes_rejected(intake: Intake, db: Database) -> None:
+    waiting = Waiting(db, b"no JSON at all")
+    outcome = intake.step([waiting.record, record(request(), offset=1)], NOW)
+    assert [one.record for one in outcome.dead] == [waiting.record]
+    refused, taken = sorted(statuses(outcome), key=lambda status: status["state"], reverse=True)
+    assert (refused["state"], refused["reason"]) == ("REJECTED", "invalid")
+    assert (refused["pipeline_id"], refused["request_id"]) == (waiting.pipeline, waiting.key)
+    assert "cannot handle" in refused["errors"][0]["message"]
+    assert taken["state"] == "PENDING"
+    assert not waits(db, waiting)
+    assert statuses(intake.step([waiting.record], NOW)) == []
+
+
+def test_a_bug_of_ours_ends_the_request_that_met_it(
+    intake: Intake, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_args: object) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr("penstock_services.intake.handle.interpret", bug)
+    waiting = Waiting(db, orjson.dumps(request()))
+    with pytest.raises(KeyError):
+        intake.step([waiting.record, record(request(), offset=1)], NOW)
+    assert waits(db, waiting), "the loop halves the batch first"
+    outcome = intake.step([waiting.record], NOW)
+    assert [one.error for one in outcome.dead] == ["KeyError"]
+    assert [status["state"] for status in statuses(outcome)] == ["REJECTED"]
+    assert not waits(db, waiting)
+
+
+@pytest.mark.parametrize("key", [b"default", b"\xff", b"no tenant", b"a\0b", None])
+def test_another_producer_s_garbage_ends_no_request(intake: Intake, db: Database, key: bytes | None) -> None:
+    waiting = Waiting(db, orjson.dumps(request()))
+    garbage = record(b"garbage", [("ce_id", waiting.key.encode())])._replace(key=key)
+    outcome = intake.step([garbage], NOW)
+    assert len(outcome.dead) == 1
+    assert statuses(outcome) == []
+    assert waits(db, waiting)
+
+
 def test_an_id_promised_to_two_keys_is_given_to_one(intake: Intake, db: Database) -> None:
     mine = uuid7(NOW)
     first, second = request(pipeline_id=mine), request(pipeline_id=mine)
