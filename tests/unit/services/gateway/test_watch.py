@@ -76,19 +76,21 @@ async def test_it_connects_again(monkeypatch: Any) -> None:
 
 async def test_a_feed_that_nobody_follows_is_closed_until_somebody_does() -> None:
     bus = MemoryBus()
+    loop, closed = asyncio.get_running_loop(), asyncio.Event()
     opened = 0
 
     def connect() -> Source:
         nonlocal opened
         opened += 1
-        return bus.tail(TOPICS)
+        source = bus.tail(TOPICS)
+        source.close = lambda: loop.call_soon_threadsafe(closed.set)  # type: ignore[method-assign, assignment]
+        return source
 
     watched = Watch(connect, idle_seconds=0.001)
     running = asyncio.create_task(watched.run())
-    await watched.connected.wait()
-    while watched.connected.is_set():
-        await asyncio.sleep(0)
+    await closed.wait()
     assert opened == 1
+    assert not watched.connected.is_set()
     async with watched.follow("a") as follower:
         await watched.connected.wait()
         bus.sender().send([status("a")])
