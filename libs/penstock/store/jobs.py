@@ -90,7 +90,7 @@ def resolve(db: Database, changes: Changes, decisions: Sequence[dict[str, Any]],
 def cancel(
     db: Database, changes: Changes, *, tenant: str, pipeline_id: str, job_id: str | None, actor: str
 ) -> str:
-    """Cancel a pipeline or one job. Returns absent, terminal or cancelled."""
+    """Cancel a pipeline or one job. Returns absent, no-such-job, terminal or cancelled."""
     answer = db.call("cancel_v1", tenant, pipeline_id, job_id, actor)
     return str(changes.take(answer)["outcome"])
 

@@ -116,15 +116,15 @@ def waiting_cancels(db: Database, limit: int) -> list[dict[str, Any]]:
     return answer
 
 
-def keep_cancel(db: Database, tenant: str, pipeline_id: str, job_id: str | None, reason: str) -> None:
+def keep_cancel(db: Database, tenant: str, pipeline_id: str, reason: str) -> None:
     """Keep a cancel of a pipeline that is not known yet; intake applies it when it accepts the pipeline."""
     db.rows(
-        "INSERT INTO cancels (cancel_id, tenant, pipeline_id, job_id, reason, received_at)"
-        " SELECT gen_random_uuid(), %(tenant)s, %(pipeline)s::uuid, %(job)s::uuid, %(reason)s, clock_v1()"
+        "INSERT INTO cancels (cancel_id, tenant, pipeline_id, reason, received_at)"
+        " SELECT gen_random_uuid(), %(tenant)s, %(pipeline)s::uuid, %(reason)s, clock_v1()"
         " WHERE NOT EXISTS (SELECT FROM cancels"
         " WHERE tenant = %(tenant)s AND pipeline_id = %(pipeline)s::uuid"
-        " AND job_id IS NOT DISTINCT FROM %(job)s::uuid AND applied_at IS NULL)",
-        {"tenant": tenant, "pipeline": pipeline_id, "job": job_id, "reason": reason},
+        " AND job_id IS NULL AND applied_at IS NULL)",
+        {"tenant": tenant, "pipeline": pipeline_id, "reason": reason},
     )
 
 

@@ -30,7 +30,11 @@ class Canceller:
         self._acks = Acks()
 
     def step(self, batch: Sequence[Record], now: float) -> Outcome:
-        """Cancel what the records name. An unknown pipeline may be on its way: its cancel is kept for it."""
+        """Cancel what the records name.
+
+        An unknown pipeline may be on its way: its cancel is kept for it. A job that its pipeline does not
+        have is nobody's; nor can a job be on its way, for its id is told only once it is there.
+        """
         changes = Changes()
         dead: list[Dead] = []
         for record in batch:
@@ -40,10 +44,11 @@ class Canceller:
                 dead.append(Dead(record, str(error), type(error).__name__))
                 continue
             outcome = self._cancel(changes, wish.tenant, wish.pipeline_id, wish.job_id or None)
-            if outcome == "absent":
-                requests.keep_cancel(
-                    self._db, wish.tenant, wish.pipeline_id, wish.job_id or None, wish.reason
-                )
+            if wish.job_id and outcome in ("absent", "no-such-job"):
+                why = f"pipeline {wish.pipeline_id} of tenant {wish.tenant} has no job {wish.job_id}"
+                dead.append(Dead(record, f"CancelRequested: {why}"))
+            elif outcome == "absent":
+                requests.keep_cancel(self._db, wish.tenant, wish.pipeline_id, wish.reason)
         return self._outcome(changes, now, dead)
 
     def tick(self, now: float) -> Outcome | None:

@@ -228,8 +228,8 @@ class Intake:
     def _turned_down(self, changes: Changes, dead: list[Dead]) -> list[Dead]:
         """These go to the dead letters; a request over HTTP that waits behind one becomes REJECTED.
 
-        The sweep would publish it for ever (protocol §1). Only the very record that was received counts: another
-        producer's garbage under the same key is not the request.
+        The sweep would publish it for ever (protocol §1). Only the very record that was received counts:
+        another producer's garbage under the same key is not the request.
         """
         for record, reason, _ in dead:
             tenant, key = (record.key or b"").decode(errors="replace"), header(record.headers, "ce_id")

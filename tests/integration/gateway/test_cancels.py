@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import orjson
 import pytest
 
+from penstock.core.ids import uuid7
 from penstock.events import topics
 
 if TYPE_CHECKING:
@@ -37,6 +39,14 @@ async def test_one_job(house: House) -> None:
     await house.until(lambda: house.state_of(first) == "CANCELLED")
     again = await house.post(f"/v1/jobs/{first}/cancel", None, 409)
     assert again["type"].endswith("already-terminal")
+
+
+async def test_a_job_that_is_not_there(house: House) -> None:
+    pipeline = await house.submit(TWO)
+    for unknown in (uuid7(time.time()), pipeline):
+        told = await house.post(f"/v1/jobs/{unknown}/cancel", None, 404)
+        assert told["type"] == "urn:penstock:problem:not-found"
+    assert house.bus.records(topics.CANCEL_REQUESTED.name) == []
 
 
 async def test_what_runs_is_told_to_stop(house: House) -> None:

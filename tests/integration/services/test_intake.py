@@ -265,7 +265,7 @@ def test_unknown_tenants_are_rejected_unless_tenancy_is_open(db: Database, shelf
 
 def test_a_cancel_that_was_waiting_is_applied_at_once(intake: Intake, db: Database) -> None:
     mine = uuid7(NOW)
-    requests.keep_cancel(db, "default", mine, None, "changed my mind")
+    requests.keep_cancel(db, "default", mine, "changed my mind")
     told = statuses(intake.step([record(request(pipeline_id=mine))], NOW))
     assert [status["state"] for status in told] == ["PENDING", "CANCELLING", "CANCELLED"]
 

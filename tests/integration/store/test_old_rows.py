@@ -58,7 +58,7 @@ def test_a_request_that_is_not_applied_stays_and_so_does_its_cancel(db: Database
     key, pipeline = uuid4(), uuid7(SystemClock().now())
     receive(db, key, pipeline)
     age(db, key)
-    requests.keep_cancel(db, "default", pipeline, None, "")
+    requests.keep_cancel(db, "default", pipeline, "")
     db.rows("UPDATE cancels SET received_at = clock_v1() - interval '91 days'")
     assert forget(db) == 0
     db.rows("DELETE FROM requests WHERE key = %s", (key,))

@@ -1,6 +1,7 @@
 -- Cancels one pipeline, or one job of it (of_job). What runs or may run becomes CANCELLING, token kept; all
 -- else that is not terminal becomes CANCELLED at once. Waiting cancels of it count as applied.
--- Returns {outbox_id, events, outcome}: outcome is absent, terminal or cancelled; events hold stops.
+-- Returns {outbox_id, events, outcome}: outcome is absent (the pipeline, as if another tenant's), no-such-job (the
+-- pipeline has none of that id), terminal or cancelled; events hold stops.
 CREATE OR REPLACE FUNCTION cancel_v1(of_tenant text, of_pipeline uuid, of_job uuid, actor text) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
@@ -17,6 +18,11 @@ BEGIN
     END IF;
     UPDATE cancels AS c SET applied_at = at
     WHERE c.pipeline_id = of_pipeline AND c.tenant = of_tenant AND c.applied_at IS NULL AND c.job_id IS NOT DISTINCT FROM of_job;
+
+    IF of_job IS NOT NULL
+        AND NOT EXISTS (SELECT FROM jobs AS j WHERE j.id = of_job AND j.pipeline_id = of_pipeline) THEN
+        RETURN json_build_object('events', json_build_array(), 'outcome', 'no-such-job');
+    END IF;
 
     PERFORM lock_families_v1(ARRAY(SELECT j.id FROM jobs AS j WHERE j.pipeline_id = of_pipeline
         AND (of_job IS NULL OR j.id = of_job)));
