@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -65,7 +66,7 @@ class Client:
         self._producer.produce(
             topic, key=key, value=data, on_delivery=lambda error, _: failures.append(error)
         )
-        assert self._producer.flush(20) == 0
+        assert self._producer.flush(30) == 0
         assert failures == [None]
 
     def submit(self, definition: dict[str, Any] | str, request_id: str, **more: Any) -> None:
@@ -107,22 +108,22 @@ class Client:
         assert found is not None
         return str(found)
 
-    def log(self, request_id: str, name: str) -> str:
-        """The log of a job's last attempt, as text."""
+    def log(self, request_id: str, name: str, accept: str = "text/plain") -> bytes:
+        """The log of a job's last attempt to its end: by default what it printed."""
         request = urllib.request.Request(
             f"{self.stack.gateway.url}/v1/jobs/{self.job_id(request_id, name)}/logs?follow=true",
-            headers={"Authorization": f"Bearer {self.stack.token}", "Accept": "text/plain"},
+            headers={"Authorization": f"Bearer {self.stack.token}", "Accept": accept},
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=WAIT_SECONDS) as answer:
             data: bytes = answer.read()
-        return data.decode(errors="replace")
+        return data
 
     def topic(self, name: str) -> list[dict[str, Any]]:
         """The value of every record of a topic, in the order of its partitions and offsets."""
         return [orjson.loads(value) for value in self.raw(name)]
 
-    def raw(self, name: str) -> list[bytes]:
-        """The same, as bytes."""
+    def raw(self, name: str, newest: int = sys.maxsize) -> list[bytes]:
+        """The same, as bytes; the newest so many of each partition."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.stack.kafka.bootstrap,
@@ -132,16 +133,16 @@ class Client:
             }
         )
         try:
-            partitions = consumer.list_topics(name, timeout=10).topics[name].partitions
-            ends = {
-                number: consumer.get_watermark_offsets(TopicPartition(name, number), timeout=10)
-                for number in partitions
-            }
+            partitions = consumer.list_topics(name, timeout=30).topics[name].partitions
+            ends: dict[int, tuple[int, int]] = {}
+            for number in partitions:
+                low, high = consumer.get_watermark_offsets(TopicPartition(name, number), timeout=30)
+                ends[number] = (max(low, high - newest), high)
             consumer.assign([TopicPartition(name, number, low) for number, (low, _) in ends.items()])
             left = sum(high - low for low, high in ends.values())
             found: list[tuple[int, int, bytes]] = []
             while left:
-                for message in consumer.consume(1000, 1.0):
+                for message in consumer.consume(min(left, 1000), 1.0):
                     assert message.error() is None
                     if message.offset() < ends[message.partition()][1]:
                         left -= 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -93,23 +92,13 @@ def test_a_log_outlives_its_service_and_its_topic(start_stack: Any, wait_until: 
         stored.touch()
         assert stack.wait(key) == {key: "SUCCESS"}
         wait_until(lambda: bool(stack.db.one("SELECT closed FROM log_heads WHERE job_id = %s::uuid", (job,))))
+        stack.kill("logs")
         admin = AdminClient({"bootstrap.servers": stack.stack.kafka.bootstrap})
         admin.delete_topics([topics.LOGS_FRAMES.name])[topics.LOGS_FRAMES.name].result()
-        stack.kill("logs")
-        text = _log(stack, job, "text/plain").decode()
+        text = stack.log(key, "talk").decode()
         assert text.splitlines() == [
             f"line {n} of a log that is long enough to be cut into several chunks" for n in range(lines)
         ]
-        records = [orjson.loads(line) for line in _log(stack, job, "application/x-ndjson").splitlines()]
+        records = [orjson.loads(line) for line in stack.log(key, "talk", "application/x-ndjson").splitlines()]
         assert [record["seq"] for record in records[:-1]] == list(range(1, lines + 1))
         assert records[-1]["end"] is True
-
-
-def _log(stack: Any, job: str, accept: str) -> bytes:
-    request = urllib.request.Request(
-        f"{stack.stack.gateway.url}/v1/jobs/{job}/logs?follow=true",
-        headers={"Authorization": f"Bearer {stack.stack.token}", "Accept": accept},
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        data: bytes = answer.read()
-    return data

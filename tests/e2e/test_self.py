@@ -25,7 +25,7 @@ def test_penstock_runs_its_own_pipeline(client: Any) -> None:
         inputs={"python": sys.executable, "tests": "tests/unit/core tests/unit/services/advancer"},
     )
     ends = client.wait(key, seconds=360)
-    logs = {name: client.log(key, name) for name in client.jobs(key)}
+    logs = {name: client.log(key, name).decode() for name in client.jobs(key)}
     assert ends == {key: "SUCCESS"}, "\n".join(f"== {name}\n{text}" for name, text in logs.items())
     assert "Success: no issues found" in logs["types"]
     assert "passed" in logs["unit tests"]
