@@ -242,4 +242,7 @@ class Town:
                 self.send(records)
                 on_done(None)
 
+            def partitions(self, topic: str) -> int:
+                return town._sender.partitions(topic)
+
         return Filtered()

@@ -195,6 +195,10 @@ def test_post_calls_back_once(bus: Bus, topic: str, opened: Opened) -> None:
     assert told == [None, None]
 
 
+def test_a_sender_knows_how_many_partitions_a_topic_has(bus: Bus, topic: str) -> None:
+    assert bus.sender().partitions(topic) == PARTITIONS
+
+
 def test_sending_nothing_is_fine(bus: Bus) -> None:
     bus.sender().send([])
 

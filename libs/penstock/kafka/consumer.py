@@ -25,8 +25,8 @@ log = logger(__name__)
 class GroupSource:
     """A `Source` whose partitions are shared out among the group by the broker (KIP-848).
 
-    A new group starts at the earliest record. A partition that is taken away takes its uncommitted records
-    with it: its next owner reads them again, and compare-and-swap makes that harmless.
+    It joins at its first poll. A new group starts at the earliest record. A partition that is taken away takes
+    its uncommitted records with it: its next owner reads them again, and compare-and-swap makes that harmless.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class GroupSource:
         self._owned: set[Partition] = set()
         self._assigned_once = False
         self._first_poll: float | None = None
+        self._joined = False
         self._reader = self._connect()
 
     def poll(
@@ -63,6 +64,8 @@ class GroupSource:
             self.rebuild()
         if self._first_poll is None:
             self._first_poll = self._clock.monotonic()
+        if not self._joined:
+            self._join()
         self._commit_if_due()
         return self._reader.take(timeout, max_records, max_bytes)
 
@@ -99,6 +102,7 @@ class GroupSource:
         if self._owned:
             self._revoked(set(self._owned))
         self._reader = self._connect()
+        self._joined = False
 
     def close(self) -> None:
         """See `Source.close`."""
@@ -118,14 +122,17 @@ class GroupSource:
             self._pending = {}
 
     def _connect(self) -> Reader:
-        reader = Reader(self._settings, self._group, {"group.id": self._group, "group.protocol": "consumer"})
+        return Reader(self._settings, self._group, {"group.id": self._group, "group.protocol": "consumer"})
+
+    def _join(self) -> None:
+        """Only once somebody polls: a member that does not poll would hold its partitions up."""
         try:
-            reader.consumer.subscribe(
+            self._reader.consumer.subscribe(
                 self._topics, on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
             )
         except KafkaException as error:
             raise StopProcess(f"cannot subscribe to {', '.join(self._topics)}: {error}") from error
-        return reader
+        self._joined = True
 
     def _assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         new = as_set(partitions)

@@ -100,6 +100,10 @@ class MemorySender:
         else:
             on_done(None)
 
+    def partitions(self, topic: str) -> int:
+        """See `Sender.partitions`."""
+        return len(self._bus.partitions_of([topic]))
+
 
 class Group:
     """Who is a member of a group, which partitions each holds, how far the work is done."""

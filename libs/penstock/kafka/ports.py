@@ -39,6 +39,14 @@ class Sender(Protocol):
         """Write all of them without waiting; `on_done` gets what `send` would raise, in another thread."""
         ...
 
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has, 0 when it is not there. Asks a server.
+
+        Raises:
+            RetryLater: no broker answered.
+        """
+        ...
+
 
 class Source(Protocol):
     """Reads records. Every call but `positioned` belongs to one thread: the first to poll."""

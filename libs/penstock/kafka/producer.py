@@ -133,6 +133,14 @@ class Producer:
             return
         self._produce(records, Delivery(len(records), on_done), wait_for_room=False)
 
+    def partitions(self, topic: str) -> int:
+        """See `Sender.partitions`."""
+        try:
+            found = self._client.list_topics(topic, timeout=self._timeout).topics
+        except KafkaException as error:
+            raise translate(error, "no Kafka broker answers") from error
+        return len(found[topic].partitions)
+
     def warm_up(self, topics: Iterable[str] = DECLARED, seconds: float = 30.0) -> None:
         """Connect, learn where these topics are, and make the first acknowledged produce, which is slow.
 

@@ -38,7 +38,7 @@ class KafkaSettings:
     kafka_sasl_username: str = setting("", doc="User for SASL.")
     kafka_sasl_password: str = setting("", doc="Password for SASL.", secret=True)
     kafka_partitions: int = setting(
-        8, doc="Partitions of each partitioned topic, when `topics apply` creates it."
+        8, doc="Partitions of each partitioned topic: what `topics apply` makes and services reckon with."
     )
     kafka_replication: int = setting(1, doc="Replicas of each partition; production: 3.")
 

@@ -7,6 +7,7 @@ import sys
 from penstock.events import topics
 from penstock.kafka.consumer import GroupSource
 from penstock.kafka.loop import run_loop
+from penstock.kafka.partitioner import require_partitions
 from penstock.kafka.producer import Producer
 from penstock.runtime.run import Process, start
 from penstock.store.database import Database
@@ -33,6 +34,7 @@ def body(process: Process, settings: ReaperSettings) -> None:
         on_revoked=reaper.rebalanced,
     )
     with Producer(settings.kafka, name=process.instance) as producer:
+        require_partitions(producer, topics.WORKERS_HEARTBEATS.name, settings.kafka.kafka_partitions)
         run_loop(
             process,
             source,

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.kafka.partitioner import murmur2, partition_for
+from penstock.core.errors import StopProcess
+from penstock.kafka.memory import MemoryBus
+from penstock.kafka.partitioner import murmur2, partition_for, require_partitions
 
 # The vectors of the Java client's own test (signed there).
 VECTORS = {
@@ -13,6 +15,15 @@ VECTORS = {
     b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
     b"abc": 479470107,
 }
+
+
+def test_another_number_of_partitions_stops_the_process() -> None:
+    sender = MemoryBus(4).sender()
+    require_partitions(sender, "penstock.x", 4)
+    with pytest.raises(
+        StopProcess, match=r"penstock\.x has 4 partitions.*PENSTOCK_KAFKA_PARTITIONS is 8.*set it to 4"
+    ):
+        require_partitions(sender, "penstock.x", 8)
 
 
 @pytest.mark.parametrize(("data", "signed"), VECTORS.items())
