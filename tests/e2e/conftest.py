@@ -36,7 +36,7 @@ CLOCKS = {
     "PENSTOCK_ACCEPTANCE_WAIT_SECONDS": "30",
 }
 WAIT_SECONDS = 120.0
-TEST_SECONDS = 300.0
+TEST_SECONDS = 400.0
 """Most that a test may take which does not say itself: it may be the one that starts the stack."""
 
 

@@ -99,12 +99,10 @@ def run(client: Any, wanted: dict[str, dict[str, list[str]]]) -> None:
     in_order(told, wanted, names)
 
 
-@pytest.mark.timeout(400)
 def test_generated_graphs_run_in_dependency_order(client: Any) -> None:
     run(client, {f"dag-{n}-{uuid4()}": jobs for n, jobs in enumerate(graphs(GENERATED))})
 
 
-@pytest.mark.timeout(300)
 def test_events_alone_carry_the_whole_stack(start_stack: Any) -> None:
     """With every sweep at one hour a single lost event would leave its pipeline behind."""
     with start_stack(PENSTOCK_SWEEP_SECONDS="3600") as alone:

@@ -44,7 +44,7 @@ def call(client: Any, method: str, path: str, body: bytes | None = None, **heade
         headers={"Authorization": f"Bearer {client.stack.token}", **headers},
     )
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -163,7 +163,7 @@ def test_large_definitions_travel_by_reference(client: Any) -> None:
 def test_a_client_s_own_id_and_its_cancel(client: Any, wait_until: Any) -> None:
     mine, key = uuid7(time.time()), uuid4()
     client.submit(
-        {"jobs": {"long": {"run": "sleep 60"}, "next": {"run": "true", "needs": ["long"]}}},
+        {"jobs": {"long": {"run": "sleep 1000"}, "next": {"run": "true", "needs": ["long"]}}},
         key,
         pipeline_id=mine,
     )

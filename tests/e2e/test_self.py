@@ -14,7 +14,7 @@ from penstock.core.ids import uuid4
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(500)
 def test_penstock_runs_its_own_pipeline(client: Any) -> None:
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
     key = uuid4()
