@@ -25,8 +25,9 @@ log = logger(__name__)
 class GroupSource:
     """A `Source` whose partitions are shared out among the group by the broker (KIP-848).
 
-    It joins at its first poll. A new group starts at the earliest record. A partition that is taken away takes
-    its uncommitted records with it: its next owner reads them again, and compare-and-swap makes that harmless.
+    It joins at its first poll. A new group starts at the earliest record. A partition that is taken away
+    takes its uncommitted records with it: its next owner reads them again, and compare-and-swap makes that
+    harmless.
     """
 
     def __init__(
