@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 from confluent_kafka.admin import AdminClient
 
 from penstock.core.ids import uuid4
