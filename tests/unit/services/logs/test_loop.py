@@ -202,6 +202,6 @@ class CountingDatabase(Database):
         super().__init__("", "")
         self.sweeps = 0
 
-    def rows(self, statement: str, params: object = ()) -> list[tuple[object, ...]]:  # type: ignore[override]
-        self.sweeps += "open_logs_v1" in statement
-        return [([],)]
+    def call(self, function: str, *arguments: object) -> list[object]:
+        self.sweeps += function == "open_logs_v1"
+        return []
