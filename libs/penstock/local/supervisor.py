@@ -14,7 +14,6 @@ import dataclasses
 import os
 from collections.abc import Awaitable, Iterable, Mapping
 from pathlib import Path
-from typing import Final
 
 from penstock.local.component import Component, Spec
 from penstock.local.folder import StackFolder, credentials
@@ -26,8 +25,6 @@ from penstock.local.services import SERVICES, service_specs
 from penstock.local.settings import LocalSettings
 from penstock.local.stack import GatewayAccess, Stack, StackComponent, write_stack
 from penstock.local.voice import Voice
-
-DOORS: Final = ("gateway", "runner")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +71,7 @@ class Supervisor:
             self._voice.say(f"port {preferred} is busy: {name} listens on {taken}")
         made = (servers.postgres(environ, self._voice.say), servers.kafka(environ), servers.s3(environ))
         await _all(self._start_when_made(spec) for spec in made)
-        await _all(self._start(spec) for spec in specs if spec.name not in DOORS)
-        await _all(self._start(spec) for spec in specs if spec.name in DOORS)
+        await _all(self._start(spec) for spec in specs)
         self._complete = True
         stack = self._describe(self._access)
         write_stack(self._folder, stack)

@@ -8,6 +8,7 @@ from penstock.core.errors import RetryLater
 from penstock.events import topics
 from penstock.kafka.consumer import GroupSource
 from penstock.kafka.feeds import Feeds
+from penstock.kafka.partitioner import require_partitions
 from penstock.kafka.producer import Producer
 from penstock.kafka.tail import TailSource
 from penstock.runtime.log import logger
@@ -35,6 +36,7 @@ def body(process: Process, settings: DispatcherSettings) -> None:
     offers = GroupSource(settings.kafka, [topics.WORKERS_OFFERS.name], "penstock-dispatcher")
     feeds = Feeds({"hints": hints, "offers": offers})
     with Producer(settings.kafka, name=process.instance) as producer:
+        require_partitions(producer, topics.WORKERS_OFFERS.name, settings.kafka.kafka_partitions)
         dispatcher = Dispatcher(
             db, producer, settings, actor=process.instance, clock=process.clock, metrics=process.metrics
         )

@@ -12,7 +12,7 @@ from penstock.events import topics
 from penstock.events.jobs import ReadyJob, ready_hint
 from penstock.events.workers import heartbeat, offer
 from penstock.kafka import publish
-from penstock.kafka.partitioner import partition_for, require_partitions
+from penstock.kafka.partitioner import partition_for
 from penstock.kafka.ports import Sender
 from penstock.kafka.records import Partition, Record
 from penstock.runtime.clock import Clock, rfc3339
@@ -49,8 +49,6 @@ class Dispatcher:
         metrics: Metrics,
         new_token: Callable[[], str] = uuid4,
     ) -> None:
-        """Raises StopProcess when which pools are its own could not be told."""
-        require_partitions(sender, topics.WORKERS_OFFERS.name, settings.kafka.kafka_partitions)
         self._db = db
         self._sender = sender
         self._actor = actor

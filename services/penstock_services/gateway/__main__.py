@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from penstock.core.errors import RetryLater
+from penstock.events.topics import LOGS_FRAMES
+from penstock.kafka.partitioner import require_partitions
 from penstock.kafka.producer import Producer
 from penstock.kafka.tail import TailSource
 from penstock.objects.definitions import StoredDefinitions
@@ -67,7 +69,12 @@ async def _compose(
                 settings.logs.log_close_seconds,
             ),
         )
-        await serve(gateway, lambda: producer.warm_up(seconds=WARM_UP_SECONDS))
+
+        def meet_kafka() -> None:
+            producer.warm_up(seconds=WARM_UP_SECONDS)
+            require_partitions(producer, LOGS_FRAMES.name, settings.kafka.kafka_partitions)
+
+        await serve(gateway, meet_kafka)
 
 
 async def serve(gateway: Gateway, warm_up: Callable[[], None]) -> None:

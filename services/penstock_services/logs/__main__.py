@@ -7,6 +7,7 @@ import sys
 from penstock.core.ids import uuid7
 from penstock.events.topics import LOGS_FRAMES
 from penstock.kafka.consumer import GroupSource
+from penstock.kafka.partitioner import require_partitions
 from penstock.kafka.producer import Producer
 from penstock.objects.s3 import S3Objects
 from penstock.runtime.run import Process, start
@@ -32,6 +33,7 @@ def body(process: Process, settings: LogsSettings) -> None:
             cluster_id=producer.cluster_id,
         ) as loop,
     ):
+        require_partitions(producer, LOGS_FRAMES.name, settings.kafka.kafka_partitions)
         source = GroupSource(
             settings.kafka,
             [LOGS_FRAMES.name],
