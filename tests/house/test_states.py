@@ -39,6 +39,7 @@ MOVES: Final[dict[str, set[tuple[str | None, str]]]] = {
     "refuse_v1": {("QUEUED", "FAILED")},
     "release_v1": {
         *((held, state) for held in ("ASSIGNED", "RUNNING") for state in ("QUEUED", "FAILED")),
+        ("RUNNING", "RETRYING"),  # it ran too long
         ("CANCELLING", "CANCELLED"),
     },
     "resolve_v1": {("PENDING", "QUEUED"), ("PENDING", "SKIPPED")},
@@ -51,8 +52,8 @@ PIPELINE_MOVES: Final[dict[str, set[tuple[str | None, str]]]] = {
     "accept_v1": {(None, "PENDING")},
     "reject_v1": {(None, "REJECTED")},
     "cancel_v1": {("PENDING", "CANCELLING"), ("RUNNING", "CANCELLING")},
-    "settle_v1": {
-        ("PENDING", "RUNNING"),
+    "settle_v1": {("PENDING", "RUNNING")},
+    "close_v1": {
         ("CANCELLING", "CANCELLED"),
         *((state, end) for state in ("PENDING", "RUNNING") for end in ("SUCCESS", "FAILED", "CANCELLED")),
     },
@@ -60,6 +61,7 @@ PIPELINE_MOVES: Final[dict[str, set[tuple[str | None, str]]]] = {
 READ_ONLY: Final = {
     "accept_v1": {"RECEIVED", "ACCEPTED"},  # of the request
     "reject_v1": {"RECEIVED"},
+    "settle_v1": {"SUCCESS", "FAILED"},  # how the needs of its children ended
 }
 """States of something else that a function looks at."""
 
@@ -98,6 +100,7 @@ def test_functions_know_no_other_states() -> None:
 
 def test_terminal_means_the_same_everywhere() -> None:
     assert listed(r"c\.state IN", FUNCTIONS["record_jobs_v1"]) == states.JOB_TERMINAL
+    assert listed(r"j\.state NOT IN", FUNCTIONS["reconcile_v1"]) == states.JOB_TERMINAL
     assert listed(r"'terminal', p\.state IN", FUNCTIONS["pipeline_record_v1"]) == states.PIPELINE_TERMINAL
     assert (
         listed(r"IF state IN", FUNCTIONS["request_cancel_v1"])

@@ -9,6 +9,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 CounterName = Literal[
     "penstock_cas_conflicts_total",
     "penstock_lease_expired_total",
+    "penstock_expiry_breaker_total",
+    "penstock_outages_total",
+    "penstock_pipelines_reconciled_total",
     "penstock_dead_letters_total",
     "penstock_reports_total",
     "penstock_retries_total",
@@ -17,6 +20,8 @@ GaugeName = Literal[
     "penstock_queue_depth",
     "penstock_oldest_queued_seconds",
     "penstock_outbox_oldest_seconds",
+    "penstock_expired_lease_oldest_seconds",
+    "penstock_due_timer_oldest_seconds",
     "penstock_consumer_lag",
 ]
 HistogramName = Literal[
@@ -45,6 +50,13 @@ COUNTERS: Final[dict[CounterName, Metric]] = {
         "Transitions that found their row moved on already.", ("service",)
     ),
     "penstock_lease_expired_total": Metric("Leases that ran out without a report."),
+    "penstock_expiry_breaker_total": Metric(
+        "Scans put off because an unusually large share of all leases had run out."
+    ),
+    "penstock_outages_total": Metric("Outages by whose length leases and timers were extended."),
+    "penstock_pipelines_reconciled_total": Metric(
+        "Pipelines found open with all their jobs ended: a fault, it must stay 0."
+    ),
     "penstock_dead_letters_total": Metric("Records parked in a dead-letter topic.", ("topic",)),
     "penstock_reports_total": Metric("Reports of runners: accepted, refused or repeated.", ("result",)),
     "penstock_retries_total": Metric("Tries put off because a server was away or busy.", ("component",)),
@@ -53,6 +65,8 @@ GAUGES: Final[dict[GaugeName, Metric]] = {
     "penstock_queue_depth": Metric("Jobs QUEUED.", ("lane", "pool")),
     "penstock_oldest_queued_seconds": Metric("Age of the oldest job QUEUED.", ("lane", "pool")),
     "penstock_outbox_oldest_seconds": Metric("Age of the oldest event that no broker has acknowledged."),
+    "penstock_expired_lease_oldest_seconds": Metric("How long the oldest lease that ran out is over."),
+    "penstock_due_timer_oldest_seconds": Metric("How long the oldest timer that is due is over."),
     "penstock_consumer_lag": Metric("Records not read yet, over the partitions held here.", ("topic",)),
 }
 HISTOGRAMS: Final[dict[HistogramName, Metric]] = {

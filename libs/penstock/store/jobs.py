@@ -71,8 +71,20 @@ def release(
     policy: Policy,
     actor: str,
 ) -> set[str]:
-    """Attempts without a report: given back, or expired. items: {job_id, token}. Returns accepted ids."""
-    answer = db.call("release_v1", to_json(items), expired, policy.max_infra, policy.max_claims, actor)
+    """Attempts without a report: given back, or expired. Returns accepted ids.
+
+    items: {job_id, token}, and `jitter` in [0, 1) for those that may have run too long.
+    """
+    answer = db.call(
+        "release_v1",
+        to_json(items),
+        expired,
+        policy.retry_base,
+        policy.retry_cap,
+        policy.max_infra,
+        policy.max_claims,
+        actor,
+    )
     return set(changes.take(answer)["accepted"])
 
 
@@ -110,6 +122,59 @@ def expired(db: Database, sessions: Sequence[str], limit: int) -> list[dict[str,
     """Leases of these sessions over by the database clock: {job_id, token, session_id}, oldest first."""
     answer: list[dict[str, Any]] = db.call("expired_v1", list(sessions), limit)
     return answer
+
+
+def lease_counts(db: Database) -> tuple[int, int]:
+    """(leases over by the database clock, all leases)."""
+    rows = db.rows("SELECT count(*) FILTER (WHERE expires_at < clock_v1()), count(*) FROM leases")
+    return rows[0][0], rows[0][1]
+
+
+def outage(db: Database, reaper: str, *, gap_seconds: float, longest_seconds: float) -> float:
+    """Say that this reaper and what it needs are well; what waited over an outage waits on as long.
+
+    Returns the outage's seconds, 0 when there was none, or when another reaper saw to it.
+    """
+    seconds: float = db.call("outage_v1", reaper, gap_seconds, longest_seconds)
+    return seconds
+
+
+def due_sessions(db: Database) -> list[str]:
+    """Sessions with attempts whose run or grace timer is due, sorted."""
+    answer: list[str] = db.call("due_sessions_v1")
+    return answer
+
+
+def stop_due(db: Database, sessions: Sequence[str], limit: int) -> list[dict[str, Any]]:
+    """End renewal of these sessions' attempts whose run or grace timer is due.
+
+    Returns what to order stopped: {session_id, job_id, attempt, reason}.
+    """
+    answer: list[dict[str, Any]] = db.call("stop_due_v1", list(sessions), limit)
+    return answer
+
+
+def late(db: Database, reports: Sequence[dict[str, Any]]) -> int:
+    """Note refused reports on the attempts they are of: {job_id, attempt, what}.
+
+    Returns how many of them only repeat what was accepted.
+    """
+    return len(db.call("late_v1", to_json(reports)))
+
+
+def reconcile(db: Database, changes: Changes, *, limit: int, actor: str) -> list[str]:
+    """Close pipelines whose jobs are all terminal and which are open still: ids of those there were."""
+    return list(changes.take(db.call("reconcile_v1", limit, actor))["closed"])
+
+
+def overdue(db: Database) -> tuple[float, float]:
+    """Seconds by which the oldest expired lease and the oldest due timer are over; 0 when there is none."""
+    rows = db.rows(
+        "SELECT greatest(0, coalesce(extract(epoch FROM clock_v1() - min(expires_at)), 0))::float8,"
+        " greatest(0, (SELECT coalesce(extract(epoch FROM clock_v1() - min(due_at)), 0) FROM timers))::float8"
+        " FROM leases"
+    )
+    return rows[0][0], rows[0][1]
 
 
 def lost(db: Database, changes: Changes, *, older_than: float) -> None:

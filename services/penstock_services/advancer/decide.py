@@ -100,5 +100,15 @@ def finish_row(report: Report, jitter: float) -> dict[str, Any]:
     }
 
 
+def late_row(report: Report) -> dict[str, Any]:
+    """A refused report as `late_v1` notes it."""
+    what: list[str] = [report.kind]
+    if report.kind == "ended":
+        what.append("success" if report.success else report.reason or "exit-code")
+    if report.exit_code is not None:
+        what.append(f"exit {report.exit_code}")
+    return {"job_id": report.job_id, "attempt": report.attempt, "what": ", ".join(what)}
+
+
 def _job_id(report: Report) -> str:
     return report.job_id

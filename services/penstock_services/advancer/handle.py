@@ -21,7 +21,7 @@ from penstock.store import jobs
 from penstock.store.changes import Changes
 from penstock.store.database import Database, PoisonRow
 from penstock.store.outbox import Acks
-from penstock_services.advancer.decide import Facts, Sorted, decide, finish_row, sort_reports
+from penstock_services.advancer.decide import Facts, Sorted, decide, finish_row, late_row, sort_reports
 
 TICK_SECONDS = 0.1
 """How soon a runner learns that its reports are settled."""
@@ -108,9 +108,11 @@ class Advancer:
         done = [*todo.starts, *todo.ends, *todo.releases]
         accepted = {(report.job_id, report.token) for report in done if report.job_id in current}
         self._metrics.inc("penstock_reports_total", len(accepted), result="accepted")
-        if len(accepted) < len(done):
-            self._metrics.inc("penstock_reports_total", len(done) - len(accepted), result="refused")
-            self._metrics.inc("penstock_cas_conflicts_total", len(done) - len(accepted), service="advancer")
+        if refused := [late_row(one) for one in done if (one.job_id, one.token) not in accepted]:
+            repeated = jobs.late(self._db, refused)
+            self._metrics.inc("penstock_reports_total", repeated, result="repeated")
+            self._metrics.inc("penstock_reports_total", len(refused) - repeated, result="refused")
+            self._metrics.inc("penstock_cas_conflicts_total", len(refused), service="advancer")
         return accepted
 
     def _salvage(self, changes: Changes, reports: list[Report]) -> set[tuple[str, str]]:

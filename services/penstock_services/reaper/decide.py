@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from penstock.events.workers import Control, Heartbeat, Verdict
+from penstock.core.states import Reason
+from penstock.events.workers import Control, Heartbeat, Stop, Verdict
 
-GAP_SECONDS = 2.0
+GAP_SECONDS: Final = 2.0
 """A pause of the reaper's own loop, of Kafka or of the database that is longer than this is a gap."""
+LARGE_SHARE: Final = 0.5
+"""When more of all leases than this are over at once, the fault is rather ours than theirs."""
+FEW_LEASES: Final = 100
+"""Fewer than so many are no large share: one machine may have held them all."""
+FIRST_WAIT_SCANS: Final = 5
+"""Time for a heartbeat of each session before the first of many leases is taken back."""
+LEAST_BATCH: Final = 8
+"""The batch is not halved below this part of it: what is truly lost comes back, too."""
 
 
 class Watch:
@@ -19,8 +28,9 @@ class Watch:
     After a gap heartbeats may be waiting unread: whoever seems silent may be alive.
     """
 
-    def __init__(self, ttl_seconds: float) -> None:
+    def __init__(self, ttl_seconds: float, gap_seconds: float = GAP_SECONDS) -> None:
         self._ttl_seconds = ttl_seconds
+        self._gap_seconds = gap_seconds
         self._quiet_since: float | None = None
         self._last: float | None = None
 
@@ -30,12 +40,37 @@ class Watch:
 
     def tick(self, monotonic: float) -> bool:
         """Called every scan; whether leases may be judged now."""
-        if self._last is not None and monotonic - self._last > GAP_SECONDS:
+        if self._last is not None and monotonic - self._last > self._gap_seconds:
             self._quiet_since = None
         self._last = monotonic
         if self._quiet_since is None:
             self._quiet_since = monotonic
         return monotonic - self._quiet_since >= self._ttl_seconds
+
+
+class Breaker:
+    """Keeps a fault of ours from taking all attempts back at once.
+
+    While an unusually large share of all leases is over, a scan waits, then takes half as many as the last.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._least = max(1, rows // LEAST_BATCH)
+        self._batch = rows
+        self._wait = FIRST_WAIT_SCANS
+
+    def batch(self, over: int, leases: int) -> int:
+        """Called every scan with the leases that are over, and all: how many it may take; 0: it waits."""
+        if over < FEW_LEASES or over <= leases * LARGE_SHARE:
+            self._batch, self._wait = self._rows, FIRST_WAIT_SCANS
+            return self._rows
+        if self._wait:
+            self._wait -= 1
+            return 0
+        self._wait = 1
+        self._batch = max(self._least, self._batch // 2)
+        return self._batch
 
 
 def newest(heartbeats: Iterable[Heartbeat]) -> list[Heartbeat]:
@@ -102,15 +137,38 @@ def unstarted(heartbeats: Iterable[Heartbeat], answers: Iterable[dict[str, Any]]
 
 
 def confirmations(heartbeats: Iterable[Heartbeat], answers: Iterable[dict[str, Any]]) -> list[Control]:
-    """One `workers.control` record a session: a produce ack is not a renewal, this is."""
+    """One `workers.control` record a session: a produce ack is not a renewal, this is.
+
+    It repeats the order to stop what ran too long; a lost cancel is repeated by its verdict.
+    """
     verdicts: dict[str, list[Verdict]] = {}
+    overrun: dict[str, list[Stop]] = {}
     for answer in answers:
         verdict = Verdict(answer["job_id"], answer["attempt"], answer["verdict"])
         verdicts.setdefault(answer["session_id"], []).append(verdict)
+        if answer["ending"] == "run-timeout":
+            overrun.setdefault(answer["session_id"], []).append(_stop(answer, "run-timeout"))
     return [
-        Control(session_id=beat.session_id, n=beat.n, renewed=verdicts.get(beat.session_id, []))
+        Control(
+            session_id=beat.session_id,
+            n=beat.n,
+            renewed=verdicts.get(beat.session_id, []),
+            stop=overrun.get(beat.session_id, []),
+        )
         for beat in heartbeats
     ]
+
+
+def stops(rows: Iterable[dict[str, Any]]) -> list[Control]:
+    """What `stop_due_v1` answers as one order a session."""
+    by_session: dict[str, list[Stop]] = {}
+    for row in rows:
+        by_session.setdefault(row["session_id"], []).append(_stop(row, row["reason"]))
+    return [Control(session_id=session, stop=by_session[session]) for session in sorted(by_session)]
+
+
+def _stop(row: dict[str, Any], reason: Reason) -> Stop:
+    return Stop(row["job_id"], row["attempt"], reason)
 
 
 def _job_id(row: dict[str, Any]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from penstock.events import topics
 from penstock.events.envelope import envelope, traceparent
 from penstock.events.pipelines import REQUESTED_TYPE
+from penstock.kafka import publish
 from penstock.kafka.partitioner import partition_for
 from penstock.kafka.records import Outgoing, Partition
 from penstock.runtime.clock import rfc3339
@@ -16,13 +18,14 @@ from penstock.runtime.metrics import Metrics
 from penstock.store import jobs, logs, migrate, outbox, requests, workers
 from penstock.store.changes import Changes
 from penstock.store.database import Database
+from penstock_services.reaper.decide import Breaker, stops
 from penstock_services.reaper.settings import ReaperSettings
 
 log = logger(__name__)
 
 DAY_SECONDS: Final = 86_400.0
-LEASES: Final = "leases"
-"""The one duty that waits until the reaper may judge."""
+RECONCILE_SWEEPS: Final = 12
+"""What must never be found is looked for less often than what may be lost."""
 
 Ownership = Callable[[], set[Partition]]
 """The heartbeat partitions that this replica owns now."""
@@ -35,6 +38,8 @@ class Duty(NamedTuple):
     seconds: float
     """How often it is due; 0: at every scan."""
     perform: Callable[[Changes, float], list[Outgoing]]
+    judges: bool = False
+    """It waits until the reaper may judge."""
 
 
 class Duties:
@@ -49,6 +54,7 @@ class Duties:
         self._actor = actor
         self._owned = owned
         self._metrics = metrics
+        self._breaker = Breaker(settings.scan_rows)
         self._policy = jobs.Policy(settings.retry.retry_base_seconds, settings.retry.retry_cap_seconds)
 
     def all(self) -> list[Duty]:
@@ -57,11 +63,13 @@ class Duties:
         return [
             Duty("relay", 0, self._relay),
             Duty("retries", 0, self._retries),
-            Duty(LEASES, 0, self._expire),
+            Duty("timers", 0, self._stop_due, judges=True),
+            Duty("leases", 0, self._expire, judges=True),
             Duty("lost work", sweep, self._lost),
             Duty("requests", sweep, self._requests),
             Duty("sessions", sweep, self._sessions),
             Duty("gauges", sweep, self._gauges),
+            Duty("open pipelines", sweep * RECONCILE_SWEEPS, self._reconcile),
             Duty("old rows", sweep, self._forget),
             Duty("partitions", self._settings.partition_seconds, self._partitions),
             Duty("unknown logs", self._settings.partition_seconds, self._close_logs),
@@ -69,15 +77,38 @@ class Duties:
 
     def _expire(self, changes: Changes, _now: float) -> list[Outgoing]:
         """Take back what sessions of this replica's partitions held and no longer renew."""
-        owned = {number for _, number in self._owned()}
-        count = self._settings.kafka.kafka_partitions
-        mine = [one for one in jobs.expired_sessions(self._db) if partition_for(one, count) in owned]
-        if mine:
-            items = jobs.expired(self._db, mine, self._rows)
+        mine = self._mine(jobs.expired_sessions(self._db))
+        over, leases = jobs.lease_counts(self._db) if mine else (0, 0)
+        batch = self._breaker.batch(over, leases)
+        if not batch:
+            self._metrics.inc("penstock_expiry_breaker_total")
+            log.warning("many leases are over at once: they wait", over=over, leases=leases)
+        elif mine:
+            items = [{**one, "jitter": random.random()} for one in jobs.expired(self._db, mine, batch)]
             taken = jobs.release(
                 self._db, changes, items, expired=True, policy=self._policy, actor=self._actor
             )
             self._metrics.inc("penstock_lease_expired_total", len(taken))
+        return []
+
+    def _stop_due(self, _changes: Changes, now: float) -> list[Outgoing]:
+        """End what ran too long, or did not end after a cancel, on runners of this replica's partitions."""
+        mine = self._mine(jobs.due_sessions(self._db))
+        stopped = jobs.stop_due(self._db, mine, self._rows) if mine else []
+        return [
+            publish.control(control.session_id, control, rfc3339(now), self._actor)
+            for control in stops(stopped)
+        ]
+
+    def _mine(self, sessions: list[str]) -> list[str]:
+        owned = {number for _, number in self._owned()}
+        count = self._settings.kafka.kafka_partitions
+        return [one for one in sessions if partition_for(one, count) in owned]
+
+    def _reconcile(self, changes: Changes, _now: float) -> list[Outgoing]:
+        if closed := jobs.reconcile(self._db, changes, limit=self._rows, actor=self._actor):
+            self._metrics.inc("penstock_pipelines_reconciled_total", len(closed))
+            log.error("pipelines were open with all their jobs ended", pipelines=closed)
         return []
 
     def _relay(self, changes: Changes, _now: float) -> list[Outgoing]:
@@ -110,6 +141,9 @@ class Duties:
 
     def _gauges(self, _changes: Changes, _now: float) -> list[Outgoing]:
         self._metrics.set("penstock_outbox_oldest_seconds", outbox.oldest_age(self._db))
+        expired, due = jobs.overdue(self._db)
+        self._metrics.set("penstock_expired_lease_oldest_seconds", expired)
+        self._metrics.set("penstock_due_timer_oldest_seconds", due)
         depths = jobs.queue_depth(self._db)
         self._metrics.clear("penstock_queue_depth")
         self._metrics.clear("penstock_oldest_queued_seconds")

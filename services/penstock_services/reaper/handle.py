@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from penstock.core.errors import DeadLetter, RetryLater, StopProcess
 from penstock.events import topics
@@ -17,8 +18,11 @@ from penstock.store import jobs, outbox, workers
 from penstock.store.changes import Changes
 from penstock.store.database import Database
 from penstock_services.reaper import decide
-from penstock_services.reaper.duties import LEASES, Duties, Duty, Ownership
+from penstock_services.reaper.duties import Duties, Duty, Ownership
 from penstock_services.reaper.settings import ReaperSettings
+
+GRANT_HEARTBEATS: Final = 3
+"""An ASSIGNED lease lasts so many (protocol §3)."""
 
 log = logger(__name__)
 
@@ -41,9 +45,13 @@ class Reaper:
         self._actor = actor
         self._clock = clock
         self._metrics = metrics
-        self._watch = decide.Watch(settings.timing.session_ttl_seconds)
+        self._gap_seconds = max(decide.GAP_SECONDS, 2 * settings.timing.scan_seconds)
+        self._watch = decide.Watch(settings.timing.session_ttl_seconds, self._gap_seconds)
+        self._broker_answers = False
+        """Kafka has the records of the last scan."""
         self._acks = outbox.Acks()
         duties = Duties(db, settings, actor=actor, owned=owned, metrics=metrics)
+        self._outage = Duty("outage", 0, self._extend)
         self._duties = [*duties.all(), Duty("acks", 0, self._forget_acked)]
         self._due: dict[str, float] = {}
 
@@ -78,17 +86,40 @@ class Reaper:
         Raises:
             RetryLater: the database is away.
         """
-        may_judge = self._watch.tick(self._clock.monotonic())
         changes = Changes()
-        more: list[Outgoing] = []
+        more = self._perform(self._outage, changes, now)
+        may_judge = self._watch.tick(self._clock.monotonic())
         for duty in self._duties:
-            if now >= self._due.get(duty.name, 0.0) and (may_judge or duty.name != LEASES):
+            if now >= self._due.get(duty.name, 0.0) and (may_judge or not duty.judges):
                 more += self._perform(duty, changes, now)
         records = publish.records(changes, self._actor)
         records += publish.undecided_hints(changes.undecided, rfc3339(now), self._actor)
         # While the broker is away this record holds the loop up: an outage is a gap, not a silent fleet.
         probe = Outgoing(topics.WARMUP.name, None, None, [])
-        return Outcome([*records, *more, probe], lambda: self._acks.add(changes.outbox_ids))
+        return Outcome([*records, *more, probe], lambda: self._acked(changes.outbox_ids))
+
+    def _extend(self, _changes: Changes, _now: float) -> list[Outgoing]:
+        """Make good by what an outage of the database or of Kafka shortened leases and timers."""
+        answered, self._broker_answers = self._broker_answers, False
+        if not answered:
+            self._watch.gap()
+            return []
+        timing = self._settings.timing
+        seconds = jobs.outage(
+            self._db,
+            self._actor,
+            gap_seconds=self._gap_seconds,
+            longest_seconds=max(timing.session_ttl_seconds, GRANT_HEARTBEATS * timing.heartbeat_seconds),
+        )
+        if seconds:
+            self._watch.gap()
+            self._metrics.inc("penstock_outages_total")
+            log.warning("leases and timers extended by an outage", seconds=round(seconds, 1))
+        return []
+
+    def _acked(self, outbox_ids: list[str]) -> None:
+        self._broker_answers = True
+        self._acks.add(outbox_ids)
 
     def _perform(self, duty: Duty, changes: Changes, now: float) -> list[Outgoing]:
         """One duty. What fails of it comes again; it keeps no other from its turn, unless all would fail."""

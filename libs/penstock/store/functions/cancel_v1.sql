@@ -1,5 +1,6 @@
 -- Cancels one pipeline, or one job of it (of_job). What runs or may run becomes CANCELLING, token kept; all
--- else that is not terminal becomes CANCELLED at once. Waiting cancels of it count as applied.
+-- else that is not terminal becomes CANCELLED at once. A grace timer is set for the grace of their spec (left out
+-- there: 30 s) and the 10 s that the order and the report may take. Waiting cancels of it count as applied.
 -- Returns {outbox_id, events, outcome}: outcome is absent (the pipeline, as if another tenant's), no-such-job (the
 -- pipeline has none of that id), terminal or cancelled; events hold stops.
 CREATE OR REPLACE FUNCTION cancel_v1(of_tenant text, of_pipeline uuid, of_job uuid, actor text) RETURNS json
@@ -38,8 +39,14 @@ BEGIN
     ), q AS (
         DELETE FROM ready AS r WHERE r.job_id = ANY (ARRAY(SELECT (u.job).id FROM u))
     ), t AS (
-        DELETE FROM timers AS t WHERE t.job_id = ANY (ARRAY(SELECT (u.job).id FROM u
-            WHERE (u.job).state = 'CANCELLED'))
+        DELETE FROM timers AS t WHERE t.job_id = ANY (ARRAY(SELECT (u.job).id FROM u)) AND t.kind <> 'grace'
+    ), g AS (
+        INSERT INTO timers (job_id, kind, due_at, token)
+        SELECT (u.job).id, 'grace', at + make_interval(secs => 10 + coalesce((s.spec ->> 'grace')::float8, 30)),
+            (u.job).token
+        FROM u CROSS JOIN LATERAL (SELECT s.spec FROM job_specs AS s WHERE s.job_id = (u.job).id OFFSET 0) AS s
+        WHERE (u.job).state = 'CANCELLING'
+        ON CONFLICT (job_id, kind) DO UPDATE SET due_at = excluded.due_at, token = excluded.token
     ), l AS (
         UPDATE leases AS l SET cancelling = true WHERE l.job_id = ANY (ARRAY(SELECT (u.job).id FROM u))
         RETURNING l.session_id, l.job_id, l.attempt

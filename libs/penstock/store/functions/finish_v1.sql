@@ -4,6 +4,7 @@
 -- tries are the starts charged to the retry policy: an end by infra-error or worker-lost takes its start back
 -- and raises infra_tries instead. A try that may be repeated becomes RETRYING until jitter * min(retry_cap,
 -- retry_base * 2^(tries of both kinds - 1)) seconds have passed (full jitter, S89).
+-- An attempt that its run timer ended is run-timeout, whatever its report says (protocol §3).
 -- Returns {outbox_id, events, accepted: [job id]}; events hold undecided children.
 CREATE OR REPLACE FUNCTION finish_v1(reports json, retry_base double precision,
     retry_cap double precision, max_infra int, actor text) RETURNS json
@@ -28,13 +29,13 @@ BEGIN
 
     -- What becomes of each attempt, sorted by job, in the shape that is kept of it.
     WITH n AS (
-        SELECT r.*, j.id, j.attempt, j.session_id, l.assigned_at, l.started_at,
-            j.state = 'ASSIGNED' AND r.ran AS fold,
-            coalesce(r.reason, '') IN ('infra-error', 'worker-lost') AS infra,
+        SELECT r.exit_code, r.duration_ms, r.last_seq, r.jitter, j.id, j.attempt, j.session_id,
+            l.assigned_at, l.started_at, e.reason, j.state = 'ASSIGNED' AND r.ran AS fold,
+            coalesce(e.reason, '') IN ('infra-error', 'worker-lost') AS infra,
             CASE WHEN j.state = 'CANCELLING' THEN 'CANCELLED'
-                WHEN r.success AND (r.ran OR j.state <> 'ASSIGNED') THEN 'SUCCESS'
-                WHEN r.reason IN ('infra-error', 'worker-lost') AND j.infra_tries < max_infra THEN 'RETRYING'
-                WHEN r.reason IN ('exit-code', 'signal', 'run-timeout')
+                WHEN r.success AND l.ending IS NULL AND (r.ran OR j.state <> 'ASSIGNED') THEN 'SUCCESS'
+                WHEN e.reason IN ('infra-error', 'worker-lost') AND j.infra_tries < max_infra THEN 'RETRYING'
+                WHEN e.reason IN ('exit-code', 'signal', 'run-timeout')
                     AND j.tries + (j.state = 'ASSIGNED' AND r.ran)::int <= j.retry_max THEN 'RETRYING'
                 ELSE 'FAILED' END AS becomes
         FROM json_to_recordset(reports) AS r(job_id uuid, token uuid, success boolean, ran boolean,
@@ -43,8 +44,9 @@ BEGIN
         -- that are known when the statement starts spare it the partitions that hold none of the jobs.
         CROSS JOIN LATERAL (SELECT * FROM jobs AS j
             WHERE j.id = r.job_id AND j.id BETWEEN low AND high AND j.token = r.token OFFSET 0) AS j
-        CROSS JOIN LATERAL (SELECT l.assigned_at, l.started_at FROM leases AS l
+        CROSS JOIN LATERAL (SELECT l.assigned_at, l.started_at, l.ending FROM leases AS l
             WHERE l.job_id = r.job_id OFFSET 0) AS l
+        CROSS JOIN LATERAL (SELECT coalesce(l.ending, r.reason) AS reason) AS e
     )
     SELECT array_agg(n.id ORDER BY n.id), array_agg(n.fold ORDER BY n.id), array_agg(n.infra ORDER BY n.id),
         array_agg(n.jitter ORDER BY n.id), array_agg(ROW(n.id, n.attempt, n.session_id, n.assigned_at,
@@ -52,7 +54,7 @@ BEGIN
                 at - make_interval(secs => coalesce(n.duration_ms, 0) / 1000.0)) ELSE n.started_at END,
             at, n.becomes, CASE WHEN n.becomes = 'CANCELLED' THEN 'cancelled'
                 WHEN n.becomes = 'SUCCESS' THEN NULL ELSE n.reason END,
-            n.exit_code, n.duration_ms, n.last_seq)::attempts ORDER BY n.id)
+            n.exit_code, n.duration_ms, n.last_seq, true, NULL, NULL)::attempts ORDER BY n.id)
     INTO ids, folds, infra, jitters, ends FROM n;
 
     IF ids IS NULL THEN
@@ -76,6 +78,8 @@ BEGIN
         RETURNING j AS job
     ), gone AS (
         DELETE FROM leases AS l WHERE l.job_id = ANY (ids)
+    ), untimed AS (
+        DELETE FROM timers AS t WHERE t.job_id = ANY (ids) AND t.kind <> 'retry'
     ), kept AS (
         INSERT INTO attempts SELECT * FROM unnest(ends)
     ), timed AS (

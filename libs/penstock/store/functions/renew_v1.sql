@@ -1,9 +1,10 @@
--- Takes in heartbeats: worker rows, and one more ttl_seconds for every started lease they hold.
+-- Takes in heartbeats: worker rows, and one more ttl_seconds for every started lease they hold, unless a timer
+-- has ended it (protocol §3).
 -- heartbeats: [{session_id, n, kind, name, pool, state, slots, capacity, labels}]; the newest a session.
 -- held: [{session_id, job_id, attempt, token, ended}]; a lease that is only granted is not renewed, but one
 -- whose attempt ended before its start was told is: its report is on its way.
--- Returns [{session_id, job_id, attempt, verdict, started}] sorted by session and job: ok, cancel or void;
--- started false: the lease waits for start_v1.
+-- Returns [{session_id, job_id, attempt, verdict, started, ending}] sorted by session and job: ok, cancel or void;
+-- started false: the lease waits for start_v1; ending: why a timer ended it, else null.
 CREATE OR REPLACE FUNCTION renew_v1(heartbeats json, held json, ttl_seconds double precision) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
@@ -25,10 +26,11 @@ BEGIN
 
     UPDATE leases AS l SET expires_at = at + make_interval(secs => ttl_seconds)
     FROM json_to_recordset(held) AS h(job_id uuid, token uuid, ended boolean)
-    WHERE l.job_id = h.job_id AND l.token = h.token AND (l.started OR l.cancelling OR h.ended);
+    WHERE l.job_id = h.job_id AND l.token = h.token AND l.ending IS NULL
+        AND (l.started OR l.cancelling OR h.ended);
 
     RETURN (SELECT coalesce(json_agg(v ORDER BY v.session_id, v.job_id), '[]') FROM (
-        SELECT h.session_id, h.job_id, h.attempt, coalesce(l.started, false) AS started,
+        SELECT h.session_id, h.job_id, h.attempt, coalesce(l.started, false) AS started, l.ending,
             CASE WHEN l.job_id IS NULL THEN 'void' WHEN l.cancelling THEN 'cancel' ELSE 'ok' END AS verdict
         FROM json_to_recordset(held) AS h(session_id uuid, job_id uuid, attempt int, token uuid)
         LEFT JOIN leases AS l ON l.job_id = h.job_id AND l.token = h.token) AS v);

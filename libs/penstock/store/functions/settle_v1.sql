@@ -76,21 +76,7 @@ BEGIN
     SELECT array_agg(u.pipeline_id) FILTER (WHERE u.remaining = 0) INTO closed FROM u;
 
     IF closed IS NOT NULL THEN
-        WITH tally AS (
-            SELECT c.id, bool_or(j.state = 'FAILED' AND NOT j.continue_on_error) AS failed,
-                bool_or(j.state = 'CANCELLED') AS cancelled
-            FROM unnest(closed) AS c(id) CROSS JOIN LATERAL (SELECT j.state, j.continue_on_error
-                FROM jobs AS j WHERE j.pipeline_id = c.id OFFSET 0) AS j GROUP BY c.id
-        ), u AS (
-            UPDATE pipelines AS p SET
-                state = CASE WHEN p.state = 'CANCELLING' THEN 'CANCELLED' WHEN t.failed THEN 'FAILED'
-                    WHEN t.cancelled THEN 'CANCELLED' ELSE 'SUCCESS' END,
-                previous = p.state, version = p.version + 1, finished_at = at, changed_at = at,
-                counts = counts_v1(p.id)
-            FROM tally AS t WHERE p.id = t.id
-            RETURNING p AS pipeline)
-        SELECT array_agg(u.pipeline) INTO finished FROM u;
-        DELETE FROM open_pipelines AS o WHERE o.pipeline_id = ANY (closed);
+        finished := close_v1(closed, at);
     END IF;
 
     -- Null where there is nothing: a statement over no rows has its price, too.

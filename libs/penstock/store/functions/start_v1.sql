@@ -1,4 +1,5 @@
--- ASSIGNED -> RUNNING for tokens that are current; their leases are renewed for ttl_seconds.
+-- ASSIGNED -> RUNNING for tokens that are current; their leases are renewed for ttl_seconds, and a run timer is
+-- set for the timeout of their spec (left out there: 3600 s).
 -- starts: [{job_id, token}]. Returns {outbox_id, events, current: [job id]}: current are all those whose
 -- token is the living one, also when they were RUNNING already (a repeated report).
 CREATE OR REPLACE FUNCTION start_v1(starts json, ttl_seconds double precision, actor text) RETURNS json
@@ -33,6 +34,11 @@ BEGIN
     IF started IS NULL THEN
         RETURN json_build_object('events', json_build_array(), 'current', current);
     END IF;
+    INSERT INTO timers (job_id, kind, due_at, token)
+    SELECT b.id, 'run', at + make_interval(secs => coalesce((s.spec ->> 'timeout')::float8, 3600)), b.token
+    FROM unnest(started) AS b CROSS JOIN LATERAL (SELECT s.spec FROM job_specs AS s
+        WHERE s.job_id = b.id OFFSET 0) AS s
+    ON CONFLICT (job_id, kind) DO UPDATE SET due_at = excluded.due_at, token = excluded.token;
     begun := begun_v1(started);
     events := json_build_array(json_build_object('jobs', record_jobs_v1(started, NULL, actor)),
         CASE WHEN cardinality(begun) > 0 THEN settle_v1(NULL, begun, at, actor) END);

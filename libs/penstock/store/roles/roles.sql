@@ -43,15 +43,15 @@ GRANT EXECUTE ON FUNCTION accept_v1, reject_v1, cancel_v1, pipeline_record_v1 TO
 GRANT SELECT ON requests, request_conflicts, pipelines, cancels TO penstock_intake;
 GRANT SELECT, INSERT ON tenants TO penstock_intake;
 
-GRANT EXECUTE ON FUNCTION start_v1, finish_v1, release_v1, undecided_v1, resolve_v1 TO penstock_advancer;
+GRANT EXECUTE ON FUNCTION start_v1, finish_v1, release_v1, late_v1, undecided_v1, resolve_v1 TO penstock_advancer;
 
 GRANT EXECUTE ON FUNCTION claim_v1, refuse_v1 TO penstock_dispatcher;
 GRANT SELECT ON ready, leases TO penstock_dispatcher;
 
 GRANT EXECUTE ON FUNCTION renew_v1, start_v1, release_v1, expired_sessions_v1, expired_v1, retry_due_v1,
     relay_v1, lost_v1, unapplied_v1, ensure_partitions_v1, detach_partitions_v1, forget_v1,
-    close_unknown_logs_v1 TO penstock_reaper;
-GRANT SELECT ON outbox, ready TO penstock_reaper;
+    close_unknown_logs_v1, outage_v1, due_sessions_v1, stop_due_v1, reconcile_v1 TO penstock_reaper;
+GRANT SELECT ON outbox, ready, leases, timers TO penstock_reaper;
 GRANT SELECT, UPDATE, DELETE ON workers TO penstock_reaper;
 
 GRANT EXECUTE ON FUNCTION cancel_v1, waiting_cancels_v1 TO penstock_canceller;
