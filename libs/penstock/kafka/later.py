@@ -34,18 +34,21 @@ class Later:
     def put_off(self, records: Sequence[Record], now: float) -> None:
         """These are to come again."""
         if records:
+            if not self._waiting:  # Who joins others comes with them: else a stream would hold them up.
+                self._due = now + AGAIN_SECONDS
             self._waiting.extend(records)
-            self._due = now + AGAIN_SECONDS
 
-    def take_due(self, now: float, held: Collection[Partition]) -> list[Record]:
-        """Those whose time has come, of the partitions that are still ours; the loop owns them now."""
+    def keep(self, held: Collection[Partition]) -> None:
+        """Forget partitions that are not ours any more. Should they come back, they are read anew."""
+        self._waiting = [one for one in self._waiting if (one.topic, one.partition) in held]
+        self._reached = {one: offset for one, offset in self._reached.items() if one in held}
+
+    def take_due(self, now: float) -> list[Record]:
+        """Those whose time has come; the loop owns them now."""
         if not self._waiting or now < self._due:
             return []
         taken, self._waiting = self._waiting, []
-        return sorted(
-            (record for record in taken if (record.topic, record.partition) in held),
-            key=lambda record: record.offset,
-        )
+        return sorted(taken, key=lambda record: record.offset)
 
     def commit(self, source: Source, done: Sequence[Record]) -> None:
         """State that this batch is done, but for what was put off."""

@@ -6,6 +6,7 @@ load.
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -15,7 +16,7 @@ from penstock.kafka.batches import Dead, Outcome, Step, Tick
 from penstock.kafka.dlq import dead_letter, has_dlq
 from penstock.kafka.later import Later
 from penstock.kafka.ports import MAX_BYTES, MAX_RECORDS, Sender, Source
-from penstock.kafka.records import Outgoing, Record
+from penstock.kafka.records import Outgoing, Partition, Record
 from penstock.runtime.log import logger
 from penstock.runtime.run import Process
 
@@ -61,8 +62,12 @@ def run_loop(
         source.close()
 
 
-class _Abandoned(Exception):
-    """The process is told to stop, or lost the batch's partitions, before the batch could be done."""
+class _Stopping(Exception):
+    """The process is told to stop before the batch could be done."""
+
+
+class _Lost(Exception):
+    """The partitions of all these records were taken away: whoever has them now reads them again."""
 
 
 class _Loop:
@@ -72,6 +77,8 @@ class _Loop:
         self._step = step
         self._sender = sender
         self._later = Later()
+        self._kept: set[Partition] = set()
+        """Partitions of the batch in hand that were ours all the time since it was read."""
 
     def read(self, timeout: float, max_records: int, max_bytes: int) -> list[Record]:
         """What was put off and is due again, then what is new."""
@@ -81,15 +88,17 @@ class _Loop:
             self._process.clock.sleep(timeout, self._process.stopping)
         else:
             new = self._source.poll(timeout, max_records, max_bytes)
-        return self._later.take_due(self._process.clock.monotonic(), self._source.assignment()) + new
+        self._later.keep(self._source.assignment())
+        return self._later.take_due(self._process.clock.monotonic()) + new
 
     def handle(self, batch: list[Record]) -> None:
-        """One batch to its commit. What is abandoned is not committed: it will be read again."""
+        """One batch to its commit. What was not done is not committed: it will be read again."""
+        self._kept = {(record.topic, record.partition) for record in batch}
         try:
             self._run(batch)
-        except _Abandoned:
+        except _Stopping:
             return
-        self._later.commit(self._source, batch)
+        self._later.commit(self._source, self._ours(batch))
 
     def tick(self, tick: Tick | None) -> None:
         """What is due by the clock; a failure is told and tried again at the next tick."""
@@ -110,10 +119,20 @@ class _Loop:
             log.exception("tick failed")
 
     def _run(self, batch: list[Record]) -> None:
+        """Do what is still ours of the batch; that another part of it was taken away stops none of it."""
+        ours = self._ours(batch)
+        if ours:
+            with contextlib.suppress(_Lost):
+                self._bisect(ours)
+
+    def _ours(self, batch: list[Record]) -> list[Record]:
+        return [record for record in batch if (record.topic, record.partition) in self._kept]
+
+    def _bisect(self, batch: list[Record]) -> None:
         """Step through the batch, halving it where it raises, until the offender stands alone."""
         try:
             outcome = self._persist(self._timed_step, batch)
-        except (_Abandoned, StopProcess):
+        except (_Stopping, _Lost, StopProcess):
             raise
         except Exception as error:  # noqa: BLE001 - one record must not stop its partition
             if len(batch) > 1:
@@ -177,14 +196,17 @@ class _Loop:
                 self._count(error)
                 log.warning("put off", error=str(error), component=error.component, records=len(batch))
             if self._process.clock.sleep(delay * random.uniform(0.5, 1.0), self._process.stopping):
-                raise _Abandoned
+                raise _Stopping
             delay = min(delay * 2, LAST_RETRY_SECONDS)
             self._process.beat()
             self._source.keep_alive()
             held = self._source.assignment()
-            batch = [record for record in batch if (record.topic, record.partition) in held]
+            # Gone is gone, should it even be ours again by the end of the batch: it is read anew then.
+            self._kept &= held
+            self._later.keep(held)
+            batch = self._ours(batch)
             if not batch:
-                raise _Abandoned
+                raise _Lost
 
     def _count(self, error: RetryLater) -> None:
         self._process.metrics.inc("penstock_retries_total", component=error.component or "unknown")

@@ -11,8 +11,9 @@ from penstock.kafka.batches import Dead, Outcome
 from penstock.kafka.dlq import origin
 from penstock.kafka.loop import run_loop
 from penstock.kafka.memory import MemoryBus, MemoryGroupSource
+from penstock.kafka.partitioner import partition_for
 from penstock.kafka.ports import MAX_RECORDS
-from penstock.kafka.records import Outgoing, Record
+from penstock.kafka.records import Outgoing, Partition, Record
 from penstock.runtime.run import Process
 from penstock.testing.clock import ManualClock
 
@@ -136,6 +137,84 @@ def test_partitions_lost_during_an_outage_drop_their_records(rig: Rig) -> None:
     rig.run(step)
     assert rig.steps == [[b"1"]]
     assert rig.bus.groups["g"].committed == {}
+
+
+class TwoPartitions(Rig):
+    """One of its two partitions comes and goes: the broker's wish, heard of at the next `keep_alive`."""
+
+    def __init__(self, moving: int) -> None:
+        super().__init__()
+        self.moving: Partition = (TOPIC, moving)
+        self.steady: Partition = (TOPIC, 1 - moving)
+        self.source.poll(0)
+        self.group = self.bus.groups["g"]
+        self.all = self.source.assignment()
+
+    def write_to(self, partition: Partition, *values: bytes) -> None:
+        key = next(f"{n}" for n in range(100) if partition_for(f"{n}".encode(), 2) == partition[1])
+        self.bus.sender().send([Outgoing(TOPIC, key, value, []) for value in values])
+
+    def take_away(self) -> None:
+        self.group.shares[self.source._member] = self.all - {self.moving}
+
+    def give_back(self) -> None:
+        self.group.shares[self.source._member] = set(self.all)
+
+
+@pytest.mark.parametrize("moving", [0, 1])
+def test_half_a_batch_taken_away_stops_not_the_other_half(moving: int) -> None:
+    rig = TwoPartitions(moving)
+    done: list[bytes | None] = []
+
+    def step(batch: list[Record]) -> Outcome:
+        values = [record.value for record in batch]
+        if b"poison" in values:
+            raise ValueError("poison")
+        if b"lost" in values:
+            rig.take_away()
+            raise RetryLater("Postgres is away")
+        done.extend(values)
+        return Outcome()
+
+    def tick() -> Outcome | None:
+        if rig.steps and done[-1:] == [b"mine"]:
+            rig.write_to(rig.steady, b"next")
+        return None
+
+    rig.write_to(rig.moving, b"lost", b"lost")
+    rig.write_to(rig.steady, b"poison", b"mine")
+    rig.run(step, tick=tick)
+    assert done == [b"mine", b"next"]
+    assert rig.out(dlq_of(TOPIC)) == [b"poison"]
+    assert (rig.group.committed.get(rig.moving), rig.group.committed[rig.steady]) == (None, 3)
+
+
+@pytest.mark.parametrize("moving", [0, 1])
+def test_a_partition_that_went_and_came_back_is_committed_only_as_it_is_read_again(moving: int) -> None:
+    rig = TwoPartitions(moving)
+    committed: list[int | None] = []
+    outages = [rig.give_back, rig.take_away]
+
+    def step(batch: list[Record]) -> Outcome:
+        values = [record.value for record in batch]
+        if b"more" in values and outages:
+            outages.pop()()
+            raise RetryLater("Postgres is away")
+        if b"gone" in values:
+            committed.append(rig.group.committed.get(rig.moving))
+        return Outcome(later=[record for record in batch if record.value == b"later"])
+
+    def tick() -> Outcome | None:
+        if len(rig.steps) == 1:
+            rig.write_to(rig.moving, b"gone", b"gone")
+            rig.write_to(rig.steady, b"more")
+        return None
+
+    rig.write_to(rig.steady, b"later")
+    rig.run(step, until=lambda: bool(committed), tick=tick)
+    assert outages == []
+    assert committed == [None]
+    assert (rig.group.committed[rig.moving], rig.group.committed[rig.steady]) == (2, 0)
 
 
 class Failing:
