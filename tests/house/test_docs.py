@@ -129,6 +129,17 @@ def test_every_service_is_in_the_architecture() -> None:
     assert {name for name in tables.settings_of_services() if f"| {name} |" not in page} == set()
 
 
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "docs/operating.md"])
+def test_every_service_that_compares_its_partitions_is_named(name: str) -> None:
+    rooms = (ROOT / "services" / "penstock_services").glob("*/__main__.py")
+    comparing = {room.parent.name for room in rooms if "require_partitions(" in room.read_text("utf-8")}
+    assert comparing
+    sentences = re.split(r"\.\s", PAGES[name])
+    (told,) = (one for one in sentences if "PENSTOCK_KAFKA_PARTITIONS" in one and "not start" in one)
+    words = set(re.findall(r"\w+", told.lower()))
+    assert comparing - words == set()
+
+
 def test_every_decision_is_listed() -> None:
     listed = set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", PAGES["docs/adr/README.md"]))
     assert listed == {Path(name).name for name in PAGES if re.match(r"docs/adr/\d", name)}

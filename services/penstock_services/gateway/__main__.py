@@ -29,6 +29,8 @@ LOG_CALL_SECONDS = 60.0
 """A read of a stored log also waits for the object storage."""
 WARM_UP_SECONDS = 5.0
 """How long Kafka may keep it from being ready: a gateway without Kafka is better than none."""
+MEET_SECONDS = 1.0
+"""Pause before it is tried again to meet Kafka."""
 BEAT_SECONDS = 1.0
 THREADS = 32
 """For checks of definitions and for the object storage."""
@@ -77,11 +79,11 @@ async def _compose(
         await serve(gateway, meet_kafka)
 
 
-async def serve(gateway: Gateway, warm_up: Callable[[], None]) -> None:
+async def serve(gateway: Gateway, meet_kafka: Callable[[], None]) -> None:
     """Listen until the process is told to stop; then finish the calls that are in hand.
 
     Raises:
-        StopProcess: the address cannot be bound, or a topic is missing.
+        StopProcess: the address cannot be bound, a topic is missing or has other partitions than expected.
     """
     process, settings = gateway.process, gateway.settings
     loop = asyncio.get_running_loop()
@@ -100,7 +102,10 @@ async def serve(gateway: Gateway, warm_up: Callable[[], None]) -> None:
     try:
         async with listening(make_app(gateway), settings.gateway_host, settings.gateway_port) as port:
             log.info("listening", host=settings.gateway_host, port=port)
-            await _warm_up(gateway, warm_up)
+            if await _met(meet_kafka):
+                await _warm_up(gateway)
+            else:
+                duties.append(asyncio.create_task(_meet_later(gateway, meet_kafka, stop)))
             process.ready()
             ended, _ = await asyncio.wait(duties, return_when=asyncio.FIRST_COMPLETED)
         for duty in ended:
@@ -111,13 +116,35 @@ async def serve(gateway: Gateway, warm_up: Callable[[], None]) -> None:
         await asyncio.gather(*duties, return_exceptions=True)
 
 
-async def _warm_up(gateway: Gateway, warm_up: Callable[[], None]) -> None:
-    """Meet Kafka, if it is there; otherwise the clients go on trying."""
+async def _met(meet_kafka: Callable[[], None]) -> bool:
+    """Whether Kafka was there to be met."""
     try:
-        await asyncio.to_thread(warm_up)
+        await asyncio.to_thread(meet_kafka)
+    except RetryLater as error:
+        log.warning("kafka not met yet", error=str(error))
+        return False
+    return True
+
+
+async def _meet_later(gateway: Gateway, meet_kafka: Callable[[], None], stop: asyncio.Event) -> None:
+    """What the start could not do; the feed tries all the time, and tells when a broker is there.
+
+    Raises:
+        StopProcess: what Kafka has is not what this gateway reckons with.
+    """
+    await gateway.watch.connected.wait()
+    while not await _met(meet_kafka):  # noqa: ASYNC110 - a broker has no event
+        await asyncio.sleep(MEET_SECONDS)
+    log.info("kafka met")
+    await stop.wait()  # the end of a duty ends the gateway
+
+
+async def _warm_up(gateway: Gateway) -> None:
+    """Wait for the feed of status records, but not forever: it goes on trying."""
+    try:
         await asyncio.wait_for(gateway.watch.connected.wait(), WARM_UP_SECONDS)
-    except (RetryLater, TimeoutError) as error:
-        log.warning("ready without kafka", error=str(error))
+    except TimeoutError:
+        log.warning("ready without status records")
 
 
 async def _beat(process: Process) -> None:

@@ -67,8 +67,9 @@ async def submit(gateway: Gateway, requested: PipelineRequested, trace: str) -> 
         HttpProblem: 409, 413, 422, 503.
         RetryLater: the object storage is away and is needed.
     """
+    until = asyncio.get_running_loop().time() + gateway.settings.acceptance_wait_seconds
     asked = await _read(gateway, requested, trace)
-    async with gateway.watch.follow(asked.pipeline_id) as follower:
+    async with gateway.watch.follow(asked.pipeline_id, until) as follower:
         record = _record(gateway, asked, asked.pipeline_id)
         assert record.value is not None
         try:
@@ -89,7 +90,7 @@ async def submit(gateway: Gateway, requested: PipelineRequested, trace: str) -> 
         if kept["outcome"] == "repeat":
             return await _repeated(gateway, asked)
         gateway.sender.post([record], _told)
-        decided = await _decision(gateway, asked, follower)
+        decided = await _decision(gateway, asked, follower, until)
     if decided is None:
         return _answer(gateway, 202, asked, asked.pipeline_id, "RECEIVED")
     _raise_if_rejected(asked, decided)
@@ -160,19 +161,21 @@ def _told(error: Exception | None) -> None:
         log.warning("request left to the sweep", error=str(error))
 
 
-async def _decision(gateway: Gateway, asked: Asked, follower: Follower) -> dict[str, Any] | None:
-    """{state, reason, errors} of the pipeline as soon as there is one; None when it takes too long."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + gateway.settings.acceptance_wait_seconds
-    while (left := until - loop.time()) > 0 and not gateway.process.stopping.is_set():
-        news = await follower.next(min(left, LOOK_SECONDS))
-        if news is not None:
-            if not news.job_id and (news.tenant, news.request_id) == asked.owner:
-                return {"state": news.state, "reason": news.reason, "errors": news.errors}
-            continue
-        found = await _look(gateway, asked)
-        if found is not None and found["state"] != "RECEIVED":
-            return found
+async def _decision(
+    gateway: Gateway, asked: Asked, follower: Follower, until: float
+) -> dict[str, Any] | None:
+    """{state, reason, errors} of the pipeline as soon as there is one; None when there is none by `until`."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(until):
+            while not gateway.process.stopping.is_set():
+                news = await follower.next(LOOK_SECONDS)
+                if news is not None:
+                    if not news.job_id and (news.tenant, news.request_id) == asked.owner:
+                        return {"state": news.state, "reason": news.reason, "errors": news.errors}
+                    continue
+                found = await _look(gateway, asked)
+                if found is not None and found["state"] != "RECEIVED":
+                    return found
     return None
 
 

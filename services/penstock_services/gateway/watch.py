@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -93,15 +94,20 @@ class Watch:
         """Set while records come in."""
 
     @asynccontextmanager
-    async def follow(self, pipeline_id: str) -> AsyncIterator[Follower]:
-        """Records of this pipeline that are published from now on."""
+    async def follow(self, pipeline_id: str, until: float = math.inf) -> AsyncIterator[Follower]:
+        """Records of this pipeline that are published from now on.
+
+        The feed is waited for, but not beyond `until` of the loop's clock.
+        """
         key = pipeline_id.encode()
         follower = Follower()
         self._followers.setdefault(key, set()).add(follower)
         self._wanted.set()
         try:
+            awake_by = min(until, asyncio.get_running_loop().time() + AWAKE_SECONDS)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.connected.wait(), AWAKE_SECONDS)
+                async with asyncio.timeout_at(awake_by):
+                    await self.connected.wait()
             yield follower
         finally:
             left = self._followers[key]
