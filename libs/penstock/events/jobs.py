@@ -10,6 +10,7 @@ import msgspec
 from penstock.core.lanes import Lane
 from penstock.core.states import JobState, Reason
 from penstock.events.codec import Codec
+from penstock.events.fields import Id
 
 STATUS_TYPE: Final = "dev.penstock.job.status.v1"
 READY_TYPE: Final = "dev.penstock.job.ready.v1"
@@ -43,8 +44,8 @@ class JobStatus(msgspec.Struct, frozen=True):
 class ReadyJob(msgspec.Struct, frozen=True):
     """A QUEUED job with all that dispatch needs to know of it, so that a hint costs no SELECT."""
 
-    job_id: str
-    pipeline_id: str
+    job_id: Id
+    pipeline_id: Id
     tenant: str
     pool: str
     lane: Lane

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from penstock.core.states import Reason
 from penstock.events.codec import Codec
+from penstock.events.fields import Attempt, Count, Id, Slots
 from penstock.events.jobs import Grant
 
 HEARTBEAT_TYPE: Final = "dev.penstock.worker.heartbeat.v1"
@@ -22,9 +23,9 @@ WorkerState = Literal["IDLE", "BUSY", "DRAINING", "OFFLINE"]
 class Held(msgspec.Struct, frozen=True):
     """An attempt that a session holds, and how far it is."""
 
-    job_id: str
-    attempt: int
-    token: str
+    job_id: Id
+    attempt: Attempt
+    token: Id
     phase: Phase
 
 
@@ -43,11 +44,11 @@ class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True):
     they are also in `held` with phase `ended`.
     """
 
-    session_id: str
-    n: int
+    session_id: Id
+    n: Count
     name: str
     pool: str
-    slots: int
+    slots: Slots
     state: WorkerState = "IDLE"
     labels: list[str] = []
     executors: list[str] = []
@@ -58,9 +59,9 @@ class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True):
 class Ended(msgspec.Struct, frozen=True, array_like=True):
     """An attempt that no longer takes a slot: it ended, or was refused (`duration_ms` is -1)."""
 
-    job_id: str
-    attempt: int
-    duration_ms: int
+    job_id: Id
+    attempt: Attempt
+    duration_ms: Annotated[int, msgspec.Meta(ge=-1, le=2**53 - 1)]
 
 
 class Offer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -70,10 +71,10 @@ class Offer(msgspec.Struct, frozen=True, omit_defaults=True):
     first job at once. Lost offers are made good by the next heartbeat.
     """
 
-    session_id: str
-    n: int
+    session_id: Id
+    n: Count
     pool: str
-    slots: int
+    slots: Slots
     state: WorkerState = "IDLE"
     labels: list[str] = []
     executors: list[str] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import select
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, LiteralString, TypeVar
 
@@ -16,8 +18,11 @@ Statement = LiteralString | sql.Composed
 Params = Sequence[Any] | Mapping[str, Any]
 Argument = bytes | str | float | bool | list[str] | list[int] | None
 """Of a function: JSON as bytes, plain values, and lists of ids or numbers."""
+_PLAIN = re.compile(r"[0-9a-f-]+").fullmatch
+"""What needs no quotes in the text form of an array."""
 T = TypeVar("T")
 
+SILENT_SECONDS = 30
 CONFLICT_RETRIES = 5
 """How often a statement that lost a deadlock or a serialization is run again at once."""
 
@@ -62,12 +67,11 @@ class Database:
         return self._again(lambda: self._run(statement, params))
 
     def answers(self) -> bool:
-        """Whether the server is there now."""
+        """Whether the server is there now, and takes writes."""
         try:
-            self.rows("SELECT 1")
+            return bool(self.one("SELECT current_setting('transaction_read_only') = 'off'"))
         except RetryLater:
             return False
-        return True
 
     def close(self) -> None:
         """Close the connection; the next call opens a new one."""
@@ -89,10 +93,19 @@ class Database:
 
     def _call(self, command: bytes, texts: Sequence[bytes | None]) -> bytes | None:
         pgconn = self._connect().pgconn
-        result = pgconn.exec_params(command, texts)
-        if result.status == pq.ExecStatus.TUPLES_OK:
+        pgconn.send_query_params(command, texts)
+        # Not PQexecParams: no signal would be handled until it returns.
+        waiting = select.poll()
+        waiting.register(pgconn.socket, select.POLLIN)
+        while pgconn.is_busy():
+            waiting.poll()
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        while pgconn.get_result() is not None:
+            pass
+        if result is not None and result.status == pq.ExecStatus.TUPLES_OK:
             return result.get_value(0, 0)
-        if pgconn.status == pq.ConnStatus.BAD:
+        if result is None or pgconn.status == pq.ConnStatus.BAD:
             raise psycopg.OperationalError(pgconn.get_error_message())
         raise psycopg.errors.error_from_result(result)
 
@@ -106,15 +119,15 @@ class Database:
                 # No partition for the id: an outage of ours, never the row's fault (protocol §10).
                 raise RetryLater(f"postgres: {error}", component="postgres") from error
             raise _poison(error) from error
-        except psycopg.OperationalError as error:
-            if (error.sqlstate or "").startswith("54"):  # a limit of Postgres itself, e.g. of an index row
-                raise _poison(error) from error
-            self.close()
-            raise RetryLater(f"postgres: {error}".strip(), component="postgres") from error
+        except errors.CardinalityViolation as error:  # a row twice where it may stand once
+            raise _poison(error) from error
         except psycopg.ProgrammingError as error:
             hint = "is the schema up to date (`penstock migrate`), and is this the right role?"
             raise StopProcess(f"postgres: {error}".strip() + f": {hint}") from error
-        except psycopg.InterfaceError as error:
+        except psycopg.Error as error:
+            if (error.sqlstate or "").startswith("54"):  # a limit of Postgres itself, e.g. of an index row
+                raise _poison(error) from error
+            # Away, read-only for now (25006: a demoted primary), or a fault of its own: never a row's.
             self.close()
             raise RetryLater(f"postgres: {error}".strip(), component="postgres") from error
 
@@ -126,6 +139,11 @@ class Database:
                 prepare_threshold=None,
                 application_name=self._application,
                 connect_timeout=5,
+                # A server that vanished is noticed; the kernel would wait for a quarter of an hour.
+                tcp_user_timeout=SILENT_SECONDS * 1000,
+                keepalives_idle=SILENT_SECONDS // 3,
+                keepalives_interval=SILENT_SECONDS // 3,
+                keepalives_count=2,
             )
             set_json_loads(orjson.loads, self._connection)
         return self._connection
@@ -152,6 +170,8 @@ def _text(argument: Argument) -> bytes | None:
         case None | bytes():
             return argument
         case list():
+            if not all(isinstance(one, int) or _PLAIN(one) for one in argument):
+                raise PoisonRow("postgres refuses an id that is none")
             return b"{%b}" % ",".join(map(str, argument)).encode()
         case str() if "\0" in argument:  # libpq would cut it off there
             raise PoisonRow("postgres refuses U+0000 in a text")

@@ -63,6 +63,7 @@ class Dispatcher:
         self._fleet = Fleet(SILENT_BEATS * self._heartbeat_seconds)
         self._owned: frozenset[int] = frozenset()
         self._acks = Acks()
+        self._may_refuse = True
 
     def own(self, partitions: set[Partition]) -> bool:
         """State which partitions of the offers are this replica's; whether that is news."""
@@ -110,6 +111,7 @@ class Dispatcher:
 
     def sweep(self, *, took_over: bool) -> None:
         """Read the keys of the queue again: whatever hint was lost is found here. Raises RetryLater."""
+        self._may_refuse = True
         self._acks.flush(self._db)
         self._fleet.forget_silent(self._clock.monotonic())
         keys = {job_id for job_id, pool in jobs.ready_keys(self._db) if self._owns(pool)}
@@ -163,12 +165,17 @@ class Dispatcher:
         return {grant["job_id"]: grant["attempt"] for grant in changes.grants}
 
     def _refuse(self, changes: Changes, job_id: str) -> None:
-        """Alone it is at fault: it ends, or every sweep would try it again (protocol §10)."""
+        """Alone it is at fault: it ends, or every sweep would try it again (protocol §10).
+
+        One a sweep: should the fault be ours after all, it does not run through the queue.
+        """
+        if not self._may_refuse:
+            return
+        self._may_refuse = False
         try:
             jobs.refuse(self._db, changes, [job_id], actor=self._actor)
         except PoisonRow as error:
-            # Its id is none, so no job of ours is meant: the hint came from elsewhere.
-            log.warning("hint dropped", job_id=job_id, error=str(error))
+            log.warning("job cannot be ended either", job_id=job_id, error=str(error))
 
     def _publish(self, changes: Changes) -> None:
         def done(error: Exception | None) -> None:

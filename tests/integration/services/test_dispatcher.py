@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import orjson
 import pytest
@@ -15,6 +16,7 @@ from penstock.kafka.memory import MemoryBus
 from penstock.kafka.records import Record
 from penstock.runtime.metrics import Metrics
 from penstock.runtime.settings import KafkaSettings, PostgresSettings, ProcessSettings, TimingSettings
+from penstock.store import jobs
 from penstock.store.database import Database
 from penstock.testing.clock import ManualClock
 from penstock.testing.graphs import World
@@ -22,6 +24,12 @@ from penstock_services.dispatcher.handle import Dispatcher
 from penstock_services.dispatcher.settings import DispatcherSettings
 
 INT_MAX = 2**31 - 1
+
+
+@pytest.fixture(autouse=True)
+def no_other_queue(db: Database) -> None:
+    """What other tests left QUEUED is no part of this one's queue."""
+    db.rows("DELETE FROM ready")
 
 
 class Rig:
@@ -48,6 +56,50 @@ class Rig:
         """A record that was written so many seconds ago."""
         at = int((self.clock.now() - age) * 1000)
         self.dispatcher.take([Record(topic, 0, 0, None, value, None, at)])
+
+
+ODD = [
+    pytest.param({"session_id": "runner-of-mine"}, id="no id"),
+    pytest.param({"session_id": uuid4().upper()}, id="another spelling"),
+    pytest.param({"session_id": f"{uuid4()},{uuid4()}"}, id="two ids"),
+    pytest.param({"n": 2**63}, id="a number beyond bigint"),
+    pytest.param({"slots": -1}, id="fewer slots than none"),
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_session_that_is_none_costs_no_job(db: Database, odd: dict[str, Any]) -> None:
+    world = World(db, [{} for _ in range(3)])
+    rig = Rig(db, silent=True)
+    offer = {"session_id": uuid4(), "n": 1, "pool": "default", "slots": 100, "executors": ["noop"], **odd}
+    rig.take(topics.WORKERS_OFFERS.name, orjson.dumps(offer))
+    rig.take(topics.WORKERS_HEARTBEATS.name, orjson.dumps({**offer, "name": "odd"}))
+    rig.dispatcher.sweep(took_over=False)
+    assert rig.dispatcher.grant() == 0
+    assert world.states() == ["QUEUED"] * 3
+
+
+def test_a_hint_that_is_none_costs_no_job(db: Database) -> None:
+    world = World(db, [{} for _ in range(3)])
+    rig = Rig(db)
+    row = jobs.ready_rows(db, [world.jobs[0]])[0]
+    for job_id in (",".join(world.jobs), "01AFFFFF-FFFF-7FFF-BFFF-FFFFFFFFFFFF", world.jobs[1].upper()):
+        rig.take(topics.JOBS_READY["normal"].name, orjson.dumps({"jobs": [{**row, "job_id": job_id}]}))
+    assert rig.dispatcher.grant() == 0
+    rig.dispatcher.sweep(took_over=False)
+    assert rig.dispatcher.grant() == 3
+    assert world.states() == ["ASSIGNED"] * 3
+
+
+def test_one_job_a_sweep_ends_for_its_claim(db: Database) -> None:
+    """Should the fault be ours after all, it must not run through the queue."""
+    world = World(db, [{} for _ in range(3)])
+    db.rows("UPDATE jobs SET attempt = %s WHERE pipeline_id = %s::uuid", (INT_MAX, world.pipeline))
+    rig = Rig(db)
+    for failed in (1, 2, 3):
+        rig.dispatcher.sweep(took_over=False)
+        assert rig.dispatcher.grant() == 0
+        assert sorted(world.states()) == ["FAILED"] * failed + ["QUEUED"] * (3 - failed)
 
 
 def test_a_job_that_cannot_be_claimed_ends_and_its_neighbours_do_not(db: Database) -> None:

@@ -1,5 +1,6 @@
 -- QUEUED -> ASSIGNED for those that still are: token, attempt + 1, a lease of lease_seconds, the grant.
 -- ids: sorted, each once; tokens, sessions, beats (the heartbeat numbers that the grants echo): one for each id.
+-- Refused (SQLSTATE 22023) when they are not.
 -- Rows are locked in the order of ids by the one UPDATE that touches jobs here.
 -- Ready rows of all of them go: a job that is no longer QUEUED has no place in the queue.
 -- Returns {outbox_id, events, claimed: [job id]}.
@@ -14,6 +15,11 @@ DECLARE
     granted json;
     events  json;
 BEGIN
+    IF ids <> ARRAY(SELECT DISTINCT i FROM unnest(ids) AS i ORDER BY i)
+        OR cardinality(ids) <> ALL (ARRAY[cardinality(tokens), cardinality(sessions), cardinality(beats)]) THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'claims must be sorted by job, each once';
+    END IF;
+
     WITH gone AS (
         DELETE FROM ready AS r WHERE r.job_id = ANY (ids)
     ), u AS (
