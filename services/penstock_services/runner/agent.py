@@ -85,6 +85,7 @@ class Agent:
             look_ahead=settings.offer.look_ahead,
             heartbeat_seconds=settings.timing.heartbeat_seconds,
             executors=frozenset(executors),
+            unconfirmed_seconds=delivery.unconfirmed_seconds,
         )
         self._changed = asyncio.Event()
         """There is something that an offer tells."""
@@ -125,6 +126,7 @@ class Agent:
 
     def on_control(self, control: Control) -> None:
         """Obey what the services say of this session's attempts."""
+        self._session.confirm(control.n)
         for verdict in control.renewed:
             if verdict.verdict == "cancel":
                 self._attempts.cancel((verdict.job_id, verdict.attempt), "cancelled")
@@ -157,9 +159,14 @@ class Agent:
         while True:
             began = clock.monotonic()
             self._process.beat()
-            self._attempts.give_back_overdue()
-            await self._heartbeat(self._session.state)
+            await self._pulse()
             await asyncio.sleep(max(0.0, began + period - clock.monotonic()))
+
+    async def _pulse(self) -> None:
+        self._attempts.give_back_overdue()
+        if self._session.look(self._process.clock.monotonic()):
+            self._attempts.abandon(self._settings.delivery.unconfirmed_seconds)
+        await self._heartbeat(self._session.state)
 
     async def _heartbeat(self, state: WorkerState) -> None:
         heartbeat = msgspec.structs.replace(

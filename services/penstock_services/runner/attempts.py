@@ -12,12 +12,15 @@ from penstock.events.jobs import Grant, Report
 from penstock.events.workers import Grants, Settled
 from penstock.runtime.clock import Clock
 from penstock.runtime.log import logger
-from penstock_services.runner.executors import AnyExecutor, Executor, ImmediateExecutor, Result
+from penstock_services.runner.executors import AnyExecutor, Executor, ImmediateExecutor, Output, Result
 from penstock_services.runner.reporting import Reporter
 from penstock_services.runner.session import Key, Seat, Session
 from penstock_services.runner.shipping import LogShipper
 
 INFRA_ERROR: Final = Result(success=False, reason="infra-error")
+UNCONFIRMED_TEXT: Final = (
+    b"penstock: this runner had no answer for %d s and stops the job, to be run elsewhere\n"
+)
 
 log = logger(__name__)
 
@@ -25,7 +28,7 @@ log = logger(__name__)
 class _Active:
     """An attempt that runs in the background."""
 
-    __slots__ = ("executing", "executor", "reason", "seat", "task", "timer")
+    __slots__ = ("executing", "executor", "output", "reason", "seat", "task", "timer")
 
     def __init__(self, seat: Seat, executor: Executor) -> None:
         self.seat = seat
@@ -34,6 +37,8 @@ class _Active:
         """Why it was told to stop; the first order counts."""
         self.executing = False
         """The executor has it; before its task's first turn there is nothing to stop."""
+        self.output: Output | None = None
+        """Its log, once the executor has it."""
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
 
@@ -109,6 +114,20 @@ class Attempts:
             elif item.kind == "started" and not item.accepted:
                 self.void((item.job_id, item.attempt))
 
+    def abandon(self, seconds: float) -> None:
+        """Stop what runs: the services have not confirmed this session for so many seconds.
+
+        Where an attempt was not given away meanwhile, its report gets the job run again.
+        """
+        alone = [active for active in self._active.values() if active.reason is None]
+        if not alone:
+            return
+        log.error("no heartbeat was confirmed: attempts are stopped", seconds=seconds, attempts=len(alone))
+        for active in alone:
+            if active.output is not None:
+                active.output.write("stderr", UNCONFIRMED_TEXT % seconds)
+            self._stop(active, "worker-lost", _seconds(active.seat.grant, "grace", DEFAULT_GRACE_SECONDS))
+
     async def drain(self, seconds: float, grace: float) -> None:
         """Start nothing more, let what runs go on for so long, then stop it so that it is run elsewhere."""
         self._give_back(self._session.drain())
@@ -164,6 +183,7 @@ class Attempts:
         seat = active.seat
         self._report(seat, "started")
         output = self._shipper.open(seat.grant, lambda: self._stop(active, "infra-error", 0))
+        active.output = output
         active.executing = True
         try:
             result = await active.executor.run(seat.grant, output)

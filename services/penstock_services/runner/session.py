@@ -21,6 +21,8 @@ FRESH_HEARTBEATS: Final = 2.0
 """A grant that answers an older heartbeat is not accepted (protocol §3)."""
 START_HEARTBEATS: Final = 2.5
 """A grant is not started any more, so that its lease of three heartbeats cannot end before its start."""
+UNCONFIRMED_SECONDS: Final = 600.0
+"""What runs goes on without a confirmed heartbeat, but not for ever (protocol §4)."""
 MAX_HELD: Final = 10_000
 """Attempts that a heartbeat may list. Only unsettled ends can come near it; then no more is accepted."""
 REFUSED: Final = -1
@@ -54,17 +56,24 @@ class Session:
         look_ahead: int,
         heartbeat_seconds: float,
         executors: Collection[str],
+        unconfirmed_seconds: float = UNCONFIRMED_SECONDS,
     ) -> None:
         self.session_id = session_id
         self.slots = slots
         self.executors = executors
         self.draining = False
+        self.cut_off = False
+        """No heartbeat was confirmed for too long: nothing is accepted."""
         self.beats = 0
         """Number of the newest heartbeat."""
         self._bound = slots + look_ahead
         self._fresh = FRESH_HEARTBEATS * heartbeat_seconds
         self._start_by = START_HEARTBEATS * heartbeat_seconds
-        self._sent: deque[tuple[int, float]] = deque()
+        self._unconfirmed = unconfirmed_seconds
+        self._sent: dict[int, float] = {}
+        """When each heartbeat was sent that grants or a confirmation may still answer."""
+        self._confirmed_at: float | None = None
+        """When the newest confirmed heartbeat was sent; before there is one, when the first was."""
         self._seats: dict[Key, Seat] = {}
         self._queue: deque[Seat] = deque()
         """Granted seats, the oldest first; those voided meanwhile are skipped."""
@@ -81,7 +90,7 @@ class Session:
     @property
     def state(self) -> WorkerState:
         """What the session is doing, as heartbeats tell it."""
-        if self.draining:
+        if self.draining or self.cut_off:
             return "DRAINING"
         return "BUSY" if self._running or self._granted else "IDLE"
 
@@ -106,12 +115,25 @@ class Session:
     def beat(self, now: float) -> int:
         """A heartbeat is sent now; its number."""
         self.beats += 1
-        self._sent.append((self.beats, now))
-        while now - self._sent[0][1] > self._fresh:
-            self._sent.popleft()
+        self._sent[self.beats] = now
+        if self._confirmed_at is None:
+            self._confirmed_at = now
+        while now - self._sent[oldest := next(iter(self._sent))] > self._unconfirmed:
+            del self._sent[oldest]
         if now - self._seen_since > self._fresh:
             self._seen_before, self._seen, self._seen_since = self._seen, set(), now
         return self.beats
+
+    def confirm(self, n: int) -> None:
+        """The services answered heartbeat `n`: its leases were renewed."""
+        sent = self._sent.get(n)
+        if sent is not None and self._confirmed_at is not None:
+            self._confirmed_at = max(self._confirmed_at, sent)
+
+    def look(self, now: float) -> bool:
+        """See whether the session is cut off now; then what runs here must be held for lost (protocol §4)."""
+        self.cut_off = self._confirmed_at is not None and now - self._confirmed_at > self._unconfirmed
+        return self.cut_off
 
     def held(self) -> list[Held]:
         """The attempts for a heartbeat; those given away are this session's no more."""
@@ -137,8 +159,8 @@ class Session:
 
         A grant seen before is dropped: its first copy is on its way.
         """
-        answers = next((sent for number, sent in self._sent if number == n), None)
-        welcome = answers is not None and now - answers <= self._fresh and not self.draining
+        answers = self._sent.get(n)
+        welcome = answers is not None and now - answers <= self._fresh and self.state != "DRAINING"
         refused: list[Grant] = []
         for grant in grants:
             key = (grant.job_id, grant.attempt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from penstock.runtime.settings import KafkaSettings, ProcessSettings, TimingSettings, setting
+from penstock_services.runner.session import UNCONFIRMED_SECONDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,9 @@ class DeliverySettings:
     spool_bytes: int = setting(
         256 * 1024 * 1024, doc="Log bytes waiting for `stored`; beyond it jobs' output is not read."
     )
+    unconfirmed_seconds: float = setting(
+        UNCONFIRMED_SECONDS, doc="Without a confirmed heartbeat for so long, running jobs are stopped."
+    )
     drain_seconds: float = setting(30.0, doc="How long running jobs may go on after SIGTERM.")
     drain_grace_seconds: float = setting(5.0, doc="At most the grace of jobs that are stopped by draining.")
 
@@ -73,3 +77,11 @@ class RunnerSettings:
     offer: OfferSettings
     place: PlaceSettings
     delivery: DeliverySettings
+
+    def __post_init__(self) -> None:
+        least, given = self.timing.session_ttl_seconds, self.delivery.unconfirmed_seconds
+        if given < least:
+            raise ValueError(
+                f"PENSTOCK_UNCONFIRMED_SECONDS={given:g} must be at least"
+                f" PENSTOCK_SESSION_TTL_SECONDS={least:g}"
+            )

@@ -452,3 +452,38 @@ def test_a_transport_that_breaks_ends_the_agent(within: Any) -> None:
         assert caught.group_contains(RetryLater)
 
     within(body)
+
+
+def test_what_nobody_confirms_is_stopped_after_a_while(
+    within: Any, new_grant: NewGrant, clock: ManualClock
+) -> None:
+    async def body(it: Any) -> None:
+        ended, running = new_grant(grace=7), new_grant(grace=7)
+        it.transport.grant(ended, running)
+        for _ in range(2):
+            await it.transport.report("started")
+            await it.held.started.get()
+        clock.advance(590)
+        await it.agent._pulse()
+        n = it.agent._session.beats
+        clock.advance(20)
+        it.transport.control(n=n)
+        await it.agent._pulse()
+        assert it.held.stops == [], "that heartbeat was confirmed"
+        it.held.end(ended.job_id, SUCCESS)
+        assert (await it.transport.report("ended")).job_id == ended.job_id
+        it.transport.away = True
+        clock.advance(600)
+        for _ in range(2):
+            await it.agent._pulse()
+        assert it.held.stops == [(running.job_id, 7)]
+        it.transport.away = False
+        while (report := await it.transport.report("ended")).job_id != running.job_id:
+            clock.advance(6)
+            it.agent._reporter.tick()
+        assert (report.success, report.reason, report.exit_code) == (False, "worker-lost", 143)
+        frames = [it.transport.sent.get_nowait() for _ in range(it.transport.sent.qsize())]
+        assert frames or report.last_seq == 1
+        it.transport.settle(report, accepted=False)
+
+    within(body)

@@ -203,3 +203,40 @@ def test_busy_while_anything_is_in_hand(session: Session, new_grant: NewGrant) -
     session.end(seat, 102.0)
     assert session.state == "IDLE"
     assert session.running == 0
+
+
+def test_a_session_is_cut_off_when_no_heartbeat_is_confirmed(session: Session) -> None:
+    assert not session.look(700.0)
+    assert session.look(701.0)
+    session.beat(690.0)
+    session.beat(695.0)
+    session.confirm(2)
+    assert not session.look(1290.0), "counted from the sending of the confirmed heartbeat"
+    session.confirm(1)
+    session.confirm(99)
+    assert not session.look(1290.0)
+    assert session.look(1291.0)
+    session.confirm(3)
+    assert not session.look(1291.0)
+
+
+def test_a_session_that_is_cut_off_accepts_nothing(session: Session, new_grant: NewGrant) -> None:
+    session.look(701.0)
+    session.beat(701.0)
+    assert session.state == "DRAINING"
+    grant = new_grant()
+    assert session.accept(2, [grant], 702.0) == [grant]
+    session.confirm(2)
+    session.look(703.0)
+    assert session.state == "IDLE"
+
+
+def test_an_old_heartbeat_confirms_nothing(session: Session) -> None:
+    session.beat(750.0)
+    session.confirm(1)
+    assert session.look(750.0)
+
+
+def test_a_session_that_has_said_nothing_is_not_cut_off() -> None:
+    new = Session("s", slots=1, look_ahead=0, heartbeat_seconds=5, executors=frozenset())
+    assert not new.look(1e9)

@@ -31,7 +31,12 @@ def test_the_flat_names_of_the_variables() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PENSTOCK_SLOTS", "0"), ("PENSTOCK_LOOK_AHEAD", "-1"), ("PENSTOCK_KEEP_WORKSPACE", "sometimes")],
+    [
+        ("PENSTOCK_SLOTS", "0"),
+        ("PENSTOCK_LOOK_AHEAD", "-1"),
+        ("PENSTOCK_KEEP_WORKSPACE", "sometimes"),
+        ("PENSTOCK_UNCONFIRMED_SECONDS", "14"),
+    ],
 )
 def test_senseless_values_are_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(StopProcess, match=name):
