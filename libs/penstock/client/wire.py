@@ -55,7 +55,7 @@ class _Gateway(NamedTuple):
     url: str
     secure: bool
     host: str
-    port: int | None
+    port: int
     path: str
 
     def connection(self, timeout_seconds: float) -> http.client.HTTPConnection:
@@ -127,6 +127,12 @@ class Wire:
     """
 
     def __init__(self, url: str, token: str, timeout_seconds: float) -> None:
+        """Raises `RejectInput`: this is no URL, or no token."""
+        if not _sendable(token):
+            hint = "look at PENSTOCK_TOKEN, or at the file that PENSTOCK_TOKEN_FILE names"
+            raise RejectInput(
+                Problem("the token has a line break in it, or something else that no token has", hint=hint)
+            )
         self._gateways = [_gateway(one.strip()) for one in url.split(",")]
         self.url = ",".join(gateway.url for gateway in self._gateways)
         self._at = 0
@@ -147,6 +153,7 @@ class Wire:
 
         Raises:
             Refused: with a 4xx.
+            RejectInput: a header cannot be sent.
             RetryLater: it does not answer, or with 429 or a 5xx (`Busy`).
             StopProcess: what answers is not a gateway.
         """
@@ -169,7 +176,7 @@ class Wire:
         """An answer read as it comes. A silence longer than `quiet_seconds` is a broken connection.
 
         Raises:
-            Refused, RetryLater, StopProcess: as `call`.
+            Refused, RejectInput, RetryLater, StopProcess: as `call`.
         """
         body = self._open("GET", path, query, None, headers or {})
         body.wait_for_lines(quiet_seconds)
@@ -193,6 +200,10 @@ class Wire:
         data: bytes | None,
         headers: Mapping[str, str],
     ) -> Body:
+        for name, value in headers.items():
+            if not _sendable(value):
+                hint = "printable ASCII without line breaks can"
+                raise RejectInput(Problem(f"{value!r} cannot be sent as {name}", hint=hint))
         gateway, connection = self._connect()
         given = urlencode([(name, value) for name, value in query if value])
         target = gateway.path + path + (f"?{given}" if given else "")
@@ -226,19 +237,33 @@ class Wire:
         raise AssertionError("there is at least one gateway")
 
 
+def _sendable(value: str) -> bool:
+    """Whether a header can have this value."""
+    return value.isascii() and value.isprintable()
+
+
 def _gateway(url: str) -> _Gateway:
     """Raises `RejectInput`: this is no URL of a gateway."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
     try:
-        port = parts.port
+        return _parsed(url)
     except ValueError:
-        port = -1
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
-        hint = "such as http://127.0.0.1:8470"
-        raise RejectInput(Problem(f"{url!r} is not the URL of a gateway", hint=hint))
-    path = parts.path.rstrip("/")
-    at = f"{parts.scheme}://{parts.netloc}{path}"
-    return _Gateway(at, parts.scheme == "https", parts.hostname, port, path)
+        shown = url.rpartition("@")[2]  # before it stands a password, or a token
+        hint = "such as http://127.0.0.1:8470: no user, no query, no blanks"
+        raise RejectInput(Problem(f"{shown!r} is not the URL of a gateway", hint=hint)) from None
+
+
+def _parsed(url: str) -> _Gateway:
+    """Raises ValueError."""
+    # urlsplit leaves some blanks out in silence; user, query and fragment we would leave out ourselves.
+    if not url.isprintable() or set(url) & set(" @?#"):
+        raise ValueError(url)
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    host, path, secure = parts.hostname, parts.path.rstrip("/"), parts.scheme == "https"
+    if parts.scheme not in ("http", "https") or not host or not path.isascii():
+        raise ValueError(url)
+    host.encode("idna")  # as connecting does: no label is empty or has more than 63 letters
+    port = parts.port if parts.port is not None else 443 if secure else 80
+    return _Gateway(f"{parts.scheme}://{parts.netloc}{path}", secure, host, port, path)
 
 
 def _failure(answer: Body) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 from typing import Any
@@ -95,10 +96,70 @@ def test_somebody_else_listens(gateway: FakeGateway) -> None:
         Client(f"{gateway.url}/elsewhere", "good-token").pipeline(PIPELINE)
 
 
-@pytest.mark.parametrize("url", ["ftp://host", "http://", "http://host:port", "", "http://host,"])
+NO_URLS = [
+    "ftp://host",
+    "http://",
+    "http://host:port",
+    "",
+    "http://host,",
+    "http://[::1",
+    "http://[host]",
+    "http://" + "a" * 64 + ".example.org",
+    "http://a..b",
+    "http://ho st",
+    "http://ho\nst",
+    "http://host/a b",
+    "http://host/\u00e4",
+    "http://host/a\u00a0b",
+    "http://h\u2100st",
+    "http://host/?query",
+    "http://host/#fragment",
+    "http://secret@host",
+]
+
+
+@pytest.mark.parametrize("url", NO_URLS)
 def test_what_is_no_url_is_refused(url: str) -> None:
-    with pytest.raises(RejectInput, match="is not the URL of a gateway"):
+    with pytest.raises(RejectInput, match="is not the URL of a gateway") as caught:
         Client(url, "x")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("http://[::ab]", "::ab", 80),
+        ("https://[::1]/ci", "::1", 443),
+        ("http://[::1]:0", "::1", 0),
+        ("b\u00fccher.example.org", "b\u00fccher.example.org", 80),
+    ],
+)
+def test_hosts_of_all_forms(url: str, host: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def connect(connection: http.client.HTTPConnection) -> None:
+        asked.append((connection.host, connection.port))
+        raise OSError("network is unreachable")
+
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", connect)
+    monkeypatch.setattr(http.client.HTTPSConnection, "connect", connect)
+    with pytest.raises(RetryLater, match="network is unreachable"):
+        Client(url, "x").pipeline(PIPELINE)
+    assert asked == [(host, port)]
+
+
+@pytest.mark.parametrize("token", ["secret\n", "sec\r\nret", "secr\u00e9t", "secret\u2028", "secret\0"])
+def test_what_is_no_token_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(RejectInput, match=r"the token has .* PENSTOCK_TOKEN") as caught:
+        Client("http://host", token)
+    assert "sec" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["a\nb", "sch\u00f6n", "\u4e2d"])
+def test_a_key_that_no_header_can_have_is_refused(gateway: FakeGateway, client: Client, key: str) -> None:
+    with pytest.raises(RejectInput, match="cannot be sent as Idempotency-Key"):
+        client.submit(key, definition_yaml="jobs: {}")
+    assert gateway.calls == []
 
 
 def test_a_url_may_lack_its_scheme(gateway: FakeGateway) -> None:
