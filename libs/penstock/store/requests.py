@@ -49,7 +49,10 @@ def accept(
 
 
 def reject(db: Database, changes: Changes, rejections: Sequence[dict[str, Any]], *, actor: str) -> set[str]:
-    """Keep refused requests as REJECTED pipelines (shape: `reject_v1.sql`). Returns ids written now."""
+    """Keep refused requests as REJECTED pipelines (shape: `reject_v1.sql`).
+
+    Returns the ids that were written now: not those that are in use already.
+    """
     answer = changes.take(db.call("reject_v1", to_json(rejections), actor))
     return set(answer["rejected"])
 

@@ -68,7 +68,7 @@ class Intake:
             log.exception("request failed alone", place=batch[0].place)
             changes = Changes()
             dead = [Dead(batch[0], f"{type(error).__name__}: {error}", type(error).__name__)]
-            return self._outcome(changes, self._turned_down(changes, dead), [])
+            return self._outcome(changes, self._turned_down(changes, dead, now), [])
 
     def _step(self, batch: Sequence[Record], now: float) -> Outcome:
         dead: list[Dead] = []
@@ -91,7 +91,7 @@ class Intake:
             self._refuse(changes, todo[0], error, now)
         if self._acks.full():
             self._acks.flush(self._db)
-        return self._outcome(changes, self._turned_down(changes, dead), later)
+        return self._outcome(changes, self._turned_down(changes, dead, now), later)
 
     def _outcome(self, changes: Changes, dead: list[Dead], later: list[Record]) -> Outcome:
         records = publish.records(changes, self._actor)
@@ -146,10 +146,24 @@ class Intake:
         lost = self._accept(changes, fresh, now)
         if lost:
             self._lost(lost, rejections, repeats, now)
-        if rejections:
-            requests.reject(self._db, changes, rejections, actor=self._actor)
+        self._reject(changes, rejections, now)
         if repeats:
             changes.pipelines.extend(requests.newest_status(self._db, repeats))
+
+    def _reject(self, changes: Changes, rows: list[dict[str, Any]], now: float) -> set[str]:
+        """Write refusals, those whose id is in use under new ones; returns the ids that were written."""
+        if not rows:
+            return set()
+        first = {row["id"]: row for row in reversed(rows)}
+        written = requests.reject(self._db, changes, list(first.values()), actor=self._actor)
+        again = [
+            {**row, "id": self._new_id(now)}
+            for row in rows
+            if row["id"] not in written or row is not first[row["id"]]
+        ]
+        if again:
+            written |= requests.reject(self._db, changes, again, actor=self._actor)
+        return written
 
     def _accept(self, changes: Changes, fresh: list[tuple[Asked, str]], now: float) -> list[Asked]:
         """Accept them in groups of bounded size; returns those that somebody else was faster with."""
@@ -221,11 +235,10 @@ class Intake:
         pipeline_id = asked.wanted_id or self._new_id(now)
         if known is not None:
             pipeline_id = self._new_id(now) if conflict else known["pipeline_id"]
-        row = rejection_row(asked, pipeline_id, conflict=conflict)
-        if not requests.reject(self._db, changes, [row], actor=self._actor):
+        if not self._reject(changes, [rejection_row(asked, pipeline_id, conflict=conflict)], now):
             raise DeadLetter(str(error)) from error
 
-    def _turned_down(self, changes: Changes, dead: list[Dead]) -> list[Dead]:
+    def _turned_down(self, changes: Changes, dead: list[Dead], now: float) -> list[Dead]:
         """These go to the dead letters; a request over HTTP that waits behind one becomes REJECTED.
 
         The sweep would publish it for ever (protocol §1). Only the very record that was received counts:
@@ -238,8 +251,7 @@ class Intake:
                 if waiting is not None and waiting["body"].encode() == record.value:
                     hint = f"the record is kept in {dlq_of(record.topic)}"
                     problem = Problem(f"intake cannot handle it: {reason}", hint=hint)
-                    row = waiting_rejection_row(tenant, key, waiting, problem)
-                    requests.reject(self._db, changes, [row], actor=self._actor)
+                    self._reject(changes, [waiting_rejection_row(tenant, key, waiting, problem)], now)
         return dead
 
     def _check_tenants(self, todo: list[Asked]) -> None:
