@@ -98,6 +98,7 @@ def test_names_in_pages_are_real(name: str) -> None:
     assert set(re.findall(r"`(\w+_v\d+)`", text)) - functions == set()
     kinds = (*tables.settings_of_services().values(), LocalSettings, SecretSettings, tables.DoorSettings)
     settings = {variable for kind in kinds for variable, *_ in documented(kind)} | {"PENSTOCK_DEBUG"}
+    settings |= variables_of_tests()
     assert set(re.findall(r"\bPENSTOCK_[A-Z0-9_]+[A-Z0-9]\b", text)) - settings == set()
     commands = re.findall(r"(?:`|^|; )penstock ([a-z]+)\b", text, re.MULTILINE)
     assert set(commands) - set(COMMANDS) == set()
@@ -106,6 +107,17 @@ def test_names_in_pages_are_real(name: str) -> None:
     packages = {path.name for path in (ROOT / "libs/penstock").iterdir()} | {"services"}
     modules = {word for word in written if word.split(".")[0] in packages}
     assert {f"penstock.{word}" for word in written - modules} - known == set()
+
+
+def variables_of_tests() -> set[str]:
+    """What tests are told by whoever runs them."""
+    files = [file.read_text("utf-8") for file in (ROOT / "tests").rglob("*.py")]
+    return set(re.findall(r"os\.environ(?:\.get\(|\[)\"(PENSTOCK_\w+)\"", "\n".join(files)))
+
+
+def test_what_tests_are_told_is_in_the_page_for_contributors() -> None:
+    assert variables_of_tests()
+    assert {name for name in variables_of_tests() if name not in PAGES["CONTRIBUTING.md"]} == set()
 
 
 def test_every_reason_is_explained() -> None:
