@@ -20,7 +20,7 @@ from penstock.events.topics import (
 from penstock.kafka.admin import apply_topics, diff_topics
 from penstock.kafka.batches import Outcome
 from penstock.kafka.consumer import GroupSource
-from penstock.kafka.dlq import dead_letter, dlq_depths, origin, read_dlq
+from penstock.kafka.dlq import DeadLetters, DlqCounter, dead_letter, origin
 from penstock.kafka.feeds import Feeds
 from penstock.kafka.loop import run_loop
 from penstock.kafka.probe import probe
@@ -140,7 +140,7 @@ def test_a_missing_topic_is_named(applied: KafkaSettings, producer: Producer) ->
     with pytest.raises(StopProcess, match="topics apply"):
         TailSource(applied, ["test.no-such-topic"])
     with pytest.raises(StopProcess, match="topics apply"):
-        read_dlq(applied, "test.no-such-topic.dlq", 1)
+        DeadLetters(applied, "test.no-such-topic.dlq")
 
 
 def test_a_record_that_is_too_large_is_refused(producer: Producer) -> None:
@@ -194,6 +194,22 @@ def test_a_rebuilt_source_reads_on_from_its_commits(
     source.close()
 
 
+def test_positions_of_another_cluster_are_not_committed(
+    kafka_settings: KafkaSettings, producer: Producer
+) -> None:
+    topic = a_topic(partitioned=False)
+    apply_topics(kafka_settings, [topic])
+    producer.send([Outgoing(topic.name, "k", str(n).encode(), []) for n in range(3)])
+    source = GroupSource(kafka_settings, [topic.name], topic.name)
+    assert len(poll_for(source, 3)) == 3
+    source.commit({(topic.name, 0): 1})
+    source.commit({(topic.name, 0): 4000})  # this client never handed out so many
+    source.close()
+    again = GroupSource(kafka_settings, [topic.name], topic.name)
+    assert [record.value for record in poll_for(again, 2)] == [b"1", b"2"]
+    again.close()
+
+
 def poll_for(source: GroupSource, count: int) -> list[Record]:
     found: list[Record] = []
     while len(found) < count:
@@ -228,17 +244,57 @@ def test_a_consumer_belongs_to_one_thread(applied: KafkaSettings) -> None:
     source.close()
 
 
-def test_dead_letters_are_read_back(applied: KafkaSettings, producer: Producer) -> None:
-    marker = str(uuid.uuid4())
-    record = Record(JOBS_REPORTS.name, 3, 42, b"\xff", b"\x00not json", [("ce_id", b"1")], 0)
-    before = dlq_depths(applied)[dlq_of(JOBS_REPORTS.name)]
-    producer.send([dead_letter(record, f"{marker} {n}", "ValueError", 1_700_000_000.0) for n in range(3)])
-    assert dlq_depths(applied)[dlq_of(JOBS_REPORTS.name)] == before + 3
-    newest = read_dlq(applied, dlq_of(JOBS_REPORTS.name), 2)
-    assert [origin(letter).reason for letter in newest] == [f"{marker} 1", f"{marker} 2"]
-    assert (newest[0].key, newest[0].value) == (record.key, record.value)
+@pytest.fixture
+def letters(applied: KafkaSettings, producer: Producer) -> Iterator[DeadLetters]:
+    """The dead letters of a topic, the last four of which are this test's, numbered by their values."""
+    topic = JOBS_REPORTS.name
+    sent = [Record(topic, 3, 40 + n, b"\xff", str(n).encode(), [("ce_id", b"1")], 0) for n in range(4)]
+    producer.send([dead_letter(one, f"why {n}", "ValueError", 0.0) for n, one in enumerate(sent)])
+    with DeadLetters(applied, dlq_of(topic)) as found:
+        yield found
+
+
+def values(settings: KafkaSettings, ids: slice) -> list[bytes | None]:
+    """Of the dead letters that are there now."""
+    with DeadLetters(settings, dlq_of(JOBS_REPORTS.name)) as found:
+        return [letter.value for letter in found.read(found.ids[ids])]
+
+
+def test_dead_letters_are_read_back(applied: KafkaSettings, letters: DeadLetters) -> None:
+    newest = list(letters.read(letters.ids[-2:]))
+    assert [origin(letter).reason for letter in newest] == ["why 2", "why 3"]
+    assert (newest[0].key, newest[0].value) == (b"\xff", b"2")
     assert origin(newest[0]).offset == 42
-    assert read_dlq(applied, dlq_of(PIPELINES_REQUESTED.name), 0) == []
+    assert list(letters.read([])) == []
+    assert DlqCounter(applied).depths(30)[dlq_of(JOBS_REPORTS.name)] == len(letters.ids)
+
+
+def test_dead_letters_go_back_to_their_topic(
+    applied: KafkaSettings, producer: Producer, letters: DeadLetters
+) -> None:
+    tail = TailSource(applied, [JOBS_REPORTS.name])
+    assert letters.replay(producer, letters.chosen(letters.ids[-3:-1])) == 2
+    found: list[Record] = []
+    while len(found) < 2:
+        found += tail.poll(0.05)
+    tail.close()
+    assert [(record.key, record.value) for record in found] == [(b"\xff", b"1"), (b"\xff", b"2")]
+    assert found[0].headers == [("ce_id", b"1"), ("penstock-dlq-replays", b"1")]
+    left = values(applied, slice(None))
+    assert left[0] == b"3", "only what is older than the youngest that left is written again"
+    assert left[-1] == b"0"
+    assert len(left) == len(letters.ids) - 2
+
+
+def test_dead_letters_are_dropped(applied: KafkaSettings, producer: Producer, letters: DeadLetters) -> None:
+    with pytest.raises(RejectInput, match=f"no record {letters.ids.stop}"):
+        letters.chosen([letters.ids.start, letters.ids.stop])
+    assert letters.drop(producer, letters.chosen([])) == len(letters.ids)
+    assert values(applied, slice(None)) == []
+    with DeadLetters(applied, dlq_of(JOBS_REPORTS.name)) as empty:
+        assert empty.drop(producer, empty.chosen([])) == 0
+        with pytest.raises(RejectInput, match="no record 0"):
+            empty.chosen([0])
 
 
 def test_feeds_merge_a_group_and_a_tail(kafka_settings: KafkaSettings, producer: Producer) -> None:
@@ -286,7 +342,8 @@ def test_the_loop_carries_a_batch_past_its_poison(kafka_settings: KafkaSettings,
     tail.close()
     assert process.is_ready()
     assert [record.value for record in found] == [record.value for record in records]
-    (letter,) = read_dlq(kafka_settings, dlq_of(topic.name), 10)
+    with DeadLetters(kafka_settings, dlq_of(topic.name)) as parked:
+        (letter,) = parked.read(parked.ids)
     assert letter.value == b"poison"
     assert (origin(letter).topic, origin(letter).offset) == (topic.name, 20)
     assert_nothing_left(kafka_settings, topic.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -69,6 +69,37 @@ class Errors:
         if now - self._told.get(error.code(), -QUIET_SECONDS) >= QUIET_SECONDS:
             self._told[error.code()] = now
             log.warning("kafka", client=self._name, error=error.str(), code=error.name(), fatal=self.fatal)
+
+
+class Client(Protocol):
+    """What all of librdkafka's clients can say."""
+
+    def cluster_id(self, timeout: float = ..., /) -> str | None: ...
+
+
+class Cluster:
+    """Which cluster a client speaks to. Another id than before: the old one's offsets and sequence numbers
+    mean nothing any more (protocol §8).
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.known = ""
+        """The newest id; empty before a broker was met."""
+
+    def moved(self, client: Client) -> bool:
+        """Whether the client has come to another cluster since the last call. Asks nobody: every answer of a
+        broker about topics tells it, the first one of a connection among them.
+        """
+        try:
+            found = client.cluster_id(0) or self.known
+        except KafkaException:
+            return False
+        before, self.known = self.known, found
+        if before in ("", found):
+            return False
+        log.warning("another cluster", client=self._name, known=before, found=found)
+        return True
 
 
 def translate(error: KafkaError | KafkaException, doing: str) -> PenstockError:

@@ -61,7 +61,7 @@ class GroupSource:
         self, timeout: float, max_records: int = MAX_RECORDS, max_bytes: int = MAX_BYTES
     ) -> list[Record]:
         """See `Source.poll`."""
-        if self._reader.errors.fatal:
+        if self._reader.errors.fatal or self._reader.moved():
             self.rebuild()
         if self._first_poll is None:
             self._first_poll = self._clock.monotonic()
@@ -73,8 +73,14 @@ class GroupSource:
     def commit(self, upto: Mapping[Partition, int] | None = None) -> None:
         """See `Source.commit`."""
         self._reader.own()
-        reached = self._reader.next_offsets() if upto is None else upto
-        news = {p: n for p, n in reached.items() if p in self._owned and n > self._done.get(p, -1)}
+        handed_out = self._reader.next_offsets()
+        reached = handed_out if upto is None else upto
+        # Never beyond what this client handed out: positions of another cluster may still be in hand.
+        news = {
+            p: n
+            for p, n in reached.items()
+            if p in self._owned and self._done.get(p, -1) < n <= handed_out.get(p, -1)
+        }
         self._done.update(news)
         self._pending.update(news)
         self._commit_if_due()
@@ -104,6 +110,10 @@ class GroupSource:
             self._revoked(set(self._owned))
         self._reader = self._connect()
         self._joined = False
+
+    def cluster_id(self) -> str:
+        """The id of the cluster that is read; empty before a broker was met. Asks nobody."""
+        return self._reader.cluster.known
 
     def close(self) -> None:
         """See `Source.close`."""

@@ -11,7 +11,7 @@ from confluent_kafka import Producer as Client
 
 from penstock.core.errors import RetryLater, StopProcess
 from penstock.events.topics import MAX_RECORD_BYTES, TOPICS, WARMUP
-from penstock.kafka.client import Errors, client_config, translate
+from penstock.kafka.client import Cluster, Errors, client_config, translate
 from penstock.kafka.ports import Done
 from penstock.kafka.records import Outgoing
 from penstock.runtime.clock import Clock, SystemClock
@@ -91,7 +91,7 @@ class Producer:
             "queue.buffering.max.kbytes": 128 * 1024,
         }
         self._closing = threading.Event()
-        self._swap = threading.Lock()
+        self._swap = threading.RLock()
         self._name = name
         try:
             self._client, self._errors = self._connect()
@@ -168,12 +168,15 @@ class Producer:
     def rebuild(self) -> None:
         """Start over with a new client: the old one's sequence numbers mean nothing to another cluster.
 
-        Done before the next `send` by itself after a fatal error, or when another cluster id is seen. Records
-        in flight fail with `RetryLater`.
+        Done by itself after a fatal error, or when another cluster id is seen. Records in flight fail with
+        `RetryLater`.
         """
         with self._swap:
-            old = self._client
-            self._client, self._errors = self._connect()
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        old = self._client
+        self._client, self._errors = self._connect()
         log.warning("producer rebuilt", client=self._name)
         try:
             old.purge()
@@ -188,8 +191,13 @@ class Producer:
         self._poller.join()
 
     def _produce(self, records: Sequence[Outgoing], delivery: Delivery, *, wait_for_room: bool) -> None:
-        if self._errors.fatal:
-            self.rebuild()
+        # Nothing may be handed to a client that is being given up: nobody would ever tell of it.
+        with self._swap:
+            if self._errors.fatal:
+                self._rebuild()
+            self._hand_over(records, delivery, wait_for_room=wait_for_room)
+
+    def _hand_over(self, records: Sequence[Outgoing], delivery: Delivery, *, wait_for_room: bool) -> None:
         produce: Callable[..., None] = self._client.produce
         on_delivery = delivery.delivered
         for index, (topic, key, value, headers) in enumerate(records):
@@ -219,15 +227,20 @@ class Producer:
         return Client({**self._config, "error_cb": errors.note}), errors
 
     def _poll(self) -> None:
-        known = ""
+        cluster = Cluster(self._name)
         while not self._closing.is_set():
             client, errors = self._client, self._errors
             try:
                 client.poll(POLL_SECONDS)
             except KafkaException as error:
                 errors.note(error.args[0])
-            found = self.cluster_id() or known
-            if known and found != known:
-                log.warning("another cluster", client=self._name, known=known, found=found)
+            if cluster.moved(client):
                 errors.fatal = True
-            known = found
+            # Whoever is handing records over rebuilds it, or this thread does, a moment later: it serves the
+            # callbacks that the other may be waiting for.
+            if errors.fatal and self._swap.acquire(blocking=False):
+                try:
+                    if self._errors is errors:
+                        self._rebuild()
+                finally:
+                    self._swap.release()

@@ -18,6 +18,8 @@ from penstock.events.envelope import envelope, traceparent
 from penstock.kafka.records import Outgoing
 
 READY_PER_RECORD: Final = 500
+REPLAYED: Final = "replayed"
+"""Header of a status record that is published again because Kafka was lost (protocol §7)."""
 GRANT_BYTES: Final = 512 * 1024
 """A record of grants is closed beyond this size; one larger grant is a record of its own."""
 
@@ -35,7 +37,7 @@ class Events(Protocol):
 def records(events: Events, actor: str, *, replayed: bool = False) -> list[Outgoing]:
     """All records of these events, pipelines first. `actor` is the service and replica: `ce_source`."""
     source = f"/penstock/{actor}".encode()
-    extra = [("replayed", b"1")] if replayed else []
+    extra = [(REPLAYED, b"1")] if replayed else []
     return [
         *(_pipeline_status(event, source, extra) for event in events.pipelines),
         *_grants(events.grants, source),

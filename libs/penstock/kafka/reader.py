@@ -14,7 +14,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from penstock.core.errors import StopProcess
-from penstock.kafka.client import Errors, client_config
+from penstock.kafka.client import Cluster, Errors, client_config
 from penstock.kafka.records import Partition, Record
 from penstock.runtime.clock import Clock, SystemClock
 from penstock.runtime.log import logger
@@ -40,6 +40,7 @@ class Reader:
         self, settings: KafkaSettings, name: str, config: dict[str, Any], clock: Clock | None = None
     ) -> None:
         self.errors = Errors(name, clock or SystemClock())
+        self.cluster = Cluster(name)
         self._thread: int | None = None
         self._pending: deque[Record] = deque()
         self._next: dict[Partition, int] = {}
@@ -79,6 +80,10 @@ class Reader:
         first = self.consumer.poll(0)
         if first is not None:
             self._keep((first,))
+
+    def moved(self) -> bool:
+        """Whether it now reads another cluster than before: this client is of no more use."""
+        return self.cluster.moved(self.consumer)
 
     def next_offsets(self) -> dict[Partition, int]:
         """The offset behind the last record handed out, a partition."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Final
 
 from confluent_kafka import KafkaException, TopicPartition
 
 from penstock.core.errors import PenstockError, StopProcess
 from penstock.kafka.client import translate
+from penstock.kafka.partitioner import partition_for
 from penstock.kafka.ports import MAX_BYTES, MAX_RECORDS, Start
 from penstock.kafka.reader import Reader
 from penstock.kafka.records import Partition, Record
@@ -31,7 +32,11 @@ log = logger(__name__)
 
 
 class TailSource:
-    """A `Source` over all partitions of `topics`, or over exactly `partitions`. It commits nothing."""
+    """A `Source` over all partitions of `topics`, or over exactly `partitions`. It commits nothing.
+
+    When the cluster is another one it begins anew with the first record of each partition: all of them were
+    written since.
+    """
 
     def __init__(
         self,
@@ -50,22 +55,32 @@ class TailSource:
             RetryLater: no broker answered in time.
             StopProcess: a topic does not exist.
         """
+        self._settings = settings
+        self._name = name
         self._topics = list(topics)
+        self._partitions = frozenset(partitions)
+        self.on_moved: Callable[[], None] | None = None
+        """Told, in the polling thread, once it is placed in another cluster."""
         self._ask_seconds = ask_seconds
         self._clock: Clock = clock or SystemClock()
-        # The client insists on a group's name; a group that is never joined leaves nothing behind.
-        self._reader = Reader(settings, name, {"group.id": f"{name}-{uuid.uuid4()}"}, self._clock)
+        self._reader = self._connect()
+        self._owned: set[Partition] = set()
         try:
-            self._owned = self._begin(set(partitions), start)
+            self._begin(start)
         except PenstockError:
             self._reader.consumer.close()
             raise
-        self._discovered = self._clock.monotonic()
+        self._placed = True
 
     def poll(
         self, timeout: float, max_records: int = MAX_RECORDS, max_bytes: int = MAX_BYTES
     ) -> list[Record]:
         """See `Source.poll`."""
+        if self._reader.moved():
+            self._leave()
+        if not self._placed and not self._begin_again():
+            self._clock.sleep(min(timeout, AGAIN_SECONDS), threading.Event())
+            return []
         if self._topics and self._clock.monotonic() - self._discovered >= REDISCOVER_SECONDS:
             self._add_new_partitions()
         return self._reader.take(timeout, max_records, max_bytes)
@@ -82,8 +97,8 @@ class TailSource:
         return set(self._owned)
 
     def positioned(self) -> bool:
-        """True from the start: the constructor placed it."""
-        return True
+        """See `Source.positioned`: true but for the moments before it is placed in another cluster."""
+        return self._placed
 
     def lag(self) -> dict[str, int]:
         """See `Source.lag`."""
@@ -94,20 +109,51 @@ class TailSource:
         self._reader.own()
         self._reader.consumer.close()
 
-    def _begin(self, partitions: set[Partition], start: Start) -> set[Partition]:
+    def _connect(self) -> Reader:
+        # The client insists on a group's name; a group that is never joined leaves nothing behind.
+        group = f"{self._name}-{uuid.uuid4()}"
+        return Reader(self._settings, self._name, {"group.id": group}, self._clock)
+
+    def _leave(self) -> None:
+        """The cluster is another one: nothing of what this client knows is true there."""
+        self._reader.consumer.close()
+        self._reader = self._connect()
+        self._owned.clear()
+        self._placed = False
+
+    def _begin_again(self) -> bool:
+        """Try to be placed in the new cluster; until its topics are made that cannot be."""
+        try:
+            self._assign("earliest")
+        except (KafkaException, StopProcess) as error:
+            log.info("not placed yet", client=self._name, error=str(error))
+            return False
+        log.warning("placed anew", client=self._name, partitions=len(self._owned))
+        self._placed = True
+        if self.on_moved is not None:
+            self.on_moved()
+        return True
+
+    def _begin(self, start: Start) -> None:
         """Find and assign what to read; tried for a while, for a new topic has no leaders for a moment."""
         deadline = self._clock.monotonic() + self._ask_seconds
         never = threading.Event()
         while True:
             try:
-                owned = partitions | self._discover(required=True)
-                self._reader.consumer.assign(self._place(owned, start))
+                self._assign(start)
             except KafkaException as error:
                 if self._clock.monotonic() >= deadline:
                     raise translate(error, "cannot find where to read") from error
                 self._clock.sleep(AGAIN_SECONDS, never)
             else:
-                return owned
+                return
+
+    def _assign(self, start: Start) -> None:
+        owned = self._partitions | self._discover(required=True)
+        self._reader.consumer.assign(self._place(owned, start))
+        self._owned = set(owned)
+        self._reader.moved()  # these offsets are this cluster's
+        self._discovered = self._clock.monotonic()
 
     def _discover(self, *, required: bool) -> set[Partition]:
         found: set[Partition] = set()
@@ -115,10 +161,14 @@ class TailSource:
             metadata = self._reader.consumer.list_topics(topic, timeout=self._ask_seconds).topics[topic]
             if not metadata.partitions and required:
                 raise StopProcess(f"topic {topic} is missing; run `penstock topics apply`")
-            found |= {(topic, number) for number in metadata.partitions}
+            found |= {(topic, number) for number in self._wanted(len(metadata.partitions))}
         return found
 
-    def _place(self, partitions: set[Partition], start: Start) -> list[TopicPartition]:
+    def _wanted(self, count: int) -> Collection[int]:
+        """Which of so many partitions of a topic are read."""
+        return range(count)
+
+    def _place(self, partitions: Set[Partition], start: Start) -> list[TopicPartition]:
         if isinstance(start, Mapping):
             return [TopicPartition(*p, start.get(p, self._marks(p)[0])) for p in partitions]
         if isinstance(start, str):
@@ -153,3 +203,23 @@ class TailSource:
             log.info("partitions found", partitions=sorted(new))
             self._owned |= new
             self._reader.consumer.incremental_assign([TopicPartition(*p, 0) for p in new])
+
+
+class KeyTail(TailSource):
+    """Of each topic only the partition of one key."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topics: Sequence[str],
+        key: str,
+        *,
+        name: str,
+        clock: Clock | None = None,
+    ) -> None:
+        """As `TailSource`, which see."""
+        self._key = key
+        super().__init__(settings, topics, name=name, clock=clock)
+
+    def _wanted(self, count: int) -> Collection[int]:
+        return [partition_for(self._key, count)] if count else ()

@@ -43,6 +43,10 @@ def _nothing() -> None:
     pass
 
 
+async def _at_once() -> None:
+    pass
+
+
 @dataclasses.dataclass(frozen=True)
 class Spec:
     """What to run and how to know that it is ready."""
@@ -54,6 +58,8 @@ class Spec:
     port: int
     ready: Callable[[], Awaitable[None]]
     """Returns once the process does its work; raises `StopProcess` when it never will."""
+    prepare: Callable[[], Awaitable[None]] = _at_once
+    """Called before each run; raises `StopProcess` when it cannot be run."""
     ended: Callable[[], None] = _nothing
     """Called after each run of the process has ended."""
     start_seconds: float = 90.0
@@ -129,7 +135,10 @@ class Component:
         clock = asyncio.get_running_loop()
         began = clock.time()
         try:
+            await self.spec.prepare()
             process = await spawn(self.spec.command, self.spec.log)
+        except StopProcess as error:
+            return f"{UNREADY}: {error}"
         except OSError as error:
             return f"cannot be started: {error}"
         self.pid = process.pid

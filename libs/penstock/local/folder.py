@@ -80,7 +80,6 @@ class Credentials(msgspec.Struct, frozen=True):
     s3_access_key: str
     s3_secret_key: str
     token: str
-    kafka_cluster_id: str
 
 
 def find(start: Path) -> StackFolder | None:
@@ -117,7 +116,6 @@ def credentials(folder: StackFolder) -> Credentials:
         s3_access_key=secrets.token_hex(10),
         s3_secret_key=secrets.token_urlsafe(30),
         token=secrets.token_urlsafe(32),
-        kafka_cluster_id="A" + secrets.token_urlsafe(16)[1:],  # a leading dash would read as an option
     )
     write_private(path, msgspec.json.encode(made))
     return made

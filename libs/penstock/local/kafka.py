@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -86,16 +87,18 @@ class Kafka:
         self._classpath = os.pathsep.join(str(file) for file in files)
         self._heap = ("-Xms128m", f"-Xmx{heap_mb}m")
 
-    async def prepare(
-        self, controller_port: int, cluster_id: str, environ: Mapping[str, str], log: Path
-    ) -> None:
-        """Write the configuration; format the folder when it is new. Raises `StopProcess`."""
+    async def prepare(self, controller_port: int, environ: Mapping[str, str], log: Path) -> None:
+        """Write the configuration; format the folder when it is new, or was emptied. Raises `StopProcess`.
+
+        Each time under another cluster id: by it all who remember the old one notice that theirs is gone.
+        """
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.data / PROPERTIES).write_text(properties(self.port, controller_port))
         (self.data / LOGGING).write_text(LOG4J)
         if (self.data / "log" / "meta.properties").exists():
             return
         options = ("-XX:TieredStopAtLevel=1", "-Xmx128m", *self.startup.read())
+        cluster_id = "A" + secrets.token_urlsafe(16)[1:]  # a leading dash would read as an option
         tool = ("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", PROPERTIES)
         await run(self._java(environ, options, tool), log, seconds=60)
 

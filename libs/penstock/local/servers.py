@@ -78,12 +78,15 @@ class Servers:
         return self._kafka.startup.recording or self._s3.startup.recording
 
     async def kafka(self, environ: Mapping[str, str]) -> Spec:
-        """Kafka, its folder formatted."""
+        """Kafka, its folder formatted before each start that finds it empty."""
         log = self._log("kafka")
-        await self._kafka.prepare(self._controller_port, self._credentials.kafka_cluster_id, environ, log)
+
+        async def prepare() -> None:
+            await self._kafka.prepare(self._controller_port, environ, log)
+
         command = self._kafka.command(environ)
         spec = self._spec("kafka", self._kafka.port, command, self._prepared("kafka", environ))
-        return dataclasses.replace(spec, ended=self._kafka.startup.settle)
+        return dataclasses.replace(spec, prepare=prepare, ended=self._kafka.startup.settle)
 
     async def postgres(self, environ: Mapping[str, str], say: Say) -> Spec:
         """Postgres, its cluster made; says where its data are when they could not be in the folder."""

@@ -23,6 +23,7 @@ GaugeName = Literal[
     "penstock_expired_lease_oldest_seconds",
     "penstock_due_timer_oldest_seconds",
     "penstock_consumer_lag",
+    "penstock_dlq_records",
 ]
 HistogramName = Literal[
     "penstock_dispatch_latency_seconds",
@@ -68,6 +69,7 @@ GAUGES: Final[dict[GaugeName, Metric]] = {
     "penstock_expired_lease_oldest_seconds": Metric("How long the oldest lease that ran out is over."),
     "penstock_due_timer_oldest_seconds": Metric("How long the oldest timer that is due is over."),
     "penstock_consumer_lag": Metric("Records not read yet, over the partitions held here.", ("topic",)),
+    "penstock_dlq_records": Metric("Records that lie in a dead-letter topic.", ("topic",)),
 }
 HISTOGRAMS: Final[dict[HistogramName, Metric]] = {
     "penstock_dispatch_latency_seconds": Metric("QUEUED to ASSIGNED.", (), SECONDS),

@@ -7,6 +7,7 @@ Under CI a missing server is an error, never a skipped test.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 import signal
@@ -72,6 +73,19 @@ class Stack:
         from penstock.local.stack import read_stack
 
         return read_stack(self.folder)
+
+    def kill_kafka(self, *, wipe: bool = False) -> None:
+        """SIGKILL for the broker, which is started again; with `wipe` its data are gone, and it is formatted
+        under a fresh cluster id.
+        """
+        from penstock.local.folder import NAME, StackFolder
+        from penstock.local.stack import read_stack
+
+        pid = read_stack(self.folder).pids["kafka"]
+        if wipe:
+            data = StackFolder(self.folder / NAME).data / "kafka" / "log"
+            data.rename(data.with_name(f"lost-{pid}"))
+        os.kill(pid, signal.SIGKILL)
 
     def output(self) -> str:
         """What `penstock up` has printed so far."""

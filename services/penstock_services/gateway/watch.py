@@ -11,10 +11,12 @@ from typing import Final
 
 import msgspec
 
-from penstock.core.errors import RetryLater
+from penstock.core.errors import RetryLater, StopProcess
 from penstock.events import topics
+from penstock.events.envelope import header
 from penstock.kafka.feeds import Feeds
 from penstock.kafka.ports import Source
+from penstock.kafka.publish import REPLAYED
 from penstock.kafka.records import Record
 from penstock.runtime.log import logger
 
@@ -116,12 +118,18 @@ class Watch:
                 del self._followers[key]
 
     async def run(self) -> None:
-        """Read until cancelled. Raises `StopProcess` when a topic is missing."""
+        """Read until cancelled. Raises `StopProcess` when a topic is missing from the start."""
+        known = False
         while True:
             await self._wanted.wait()
             try:
-                await self._read(await asyncio.to_thread(self._connect))
-            except RetryLater as error:
+                source = await asyncio.to_thread(self._connect)
+                known = True
+                await self._read(source)
+            except (RetryLater, StopProcess) as error:
+                if isinstance(error, StopProcess) and not known:
+                    raise
+                # A topic that was there is missing while Kafka, formatted anew, has not got it back.
                 log.warning("status topics not followed", error=str(error))
             if self._wanted.is_set():
                 await asyncio.sleep(RECONNECT_SECONDS)
@@ -175,7 +183,11 @@ class _Receiver:
 
     def deliver(self, name: str, records: list[Record]) -> None:
         """See `Receiver.deliver`."""
-        wanted = [record for record in records if self._watch.wanted(record.key)]
+        wanted = [
+            record
+            for record in records
+            if self._watch.wanted(record.key) and not header(record.headers, REPLAYED)
+        ]
         if wanted:
             self._loop.call_soon_threadsafe(self._watch.hand_out, wanted)
         self.feeds.taken(name)

@@ -30,7 +30,7 @@ def body(process: Process, settings: LogsSettings) -> None:
             sender=producer,
             objects=objects,
             connect=lambda use: Database(dsn, f"penstock-{process.instance}-{use}"),
-            cluster_id=producer.cluster_id,
+            cluster_id=lambda: source.cluster_id(),  # noqa: PLW0108 - it is made below
         ) as loop,
     ):
         require_partitions(producer, LOGS_FRAMES.name, settings.kafka.kafka_partitions)

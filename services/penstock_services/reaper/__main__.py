@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from penstock.events import topics
+from penstock.kafka.admin import apply_topics
 from penstock.kafka.consumer import GroupSource
+from penstock.kafka.dlq import DlqCounter
 from penstock.kafka.loop import run_loop
 from penstock.kafka.partitioner import require_partitions
+from penstock.kafka.probe import probe
 from penstock.kafka.producer import Producer
 from penstock.runtime.run import Process, start
 from penstock.store.database import Database
 from penstock_services.reaper.handle import Reaper
+from penstock_services.reaper.republish import ClusterWatch
 from penstock_services.reaper.settings import ReaperSettings
+
+PROBE_SECONDS = 30.0
+"""How long a broker may keep the reaper waiting when it starts."""
 
 
 def body(process: Process, settings: ReaperSettings) -> None:
@@ -33,6 +41,15 @@ def body(process: Process, settings: ReaperSettings) -> None:
         on_assigned=reaper.rebalanced,
         on_revoked=reaper.rebalanced,
     )
+    watch = ClusterWatch(
+        process,
+        db,
+        settings,
+        lambda: producer.cluster_id(),  # noqa: PLW0108 - it is made below
+        DlqCounter(settings.kafka),
+        partial(apply_topics, settings.kafka),
+    )
+    watch.meet(probe(settings.kafka, PROBE_SECONDS))
     with Producer(settings.kafka, name=process.instance) as producer:
         require_partitions(producer, topics.WORKERS_HEARTBEATS.name, settings.kafka.kafka_partitions)
         run_loop(
@@ -40,7 +57,7 @@ def body(process: Process, settings: ReaperSettings) -> None:
             source,
             reaper.step,
             producer,
-            tick=reaper.tick,
+            tick=watch.around(reaper.tick),
             tick_seconds=settings.timing.scan_seconds,
         )
 

@@ -34,6 +34,10 @@ class ReaperSettings:
     partition_seconds: float = setting(
         3600.0, doc="How often partitions are made ahead, old ones detached, and logs of unknown jobs closed."
     )
+    republish_hours: float = setting(
+        24.0, doc="After a loss of Kafka the status topics get the transitions of so many hours again."
+    )
+    republish_jobs: int = setting(200, doc="Jobs whose history one scan publishes again, so as not to flood.")
     keep_weeks: int = setting(13, doc="Weekly partitions are detached once they are older than this.")
     keep_requests_days: int = setting(
         90,

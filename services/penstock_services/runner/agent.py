@@ -100,7 +100,7 @@ class Agent:
             StopProcess: the services cannot be reached as configured.
             RetryLater: they do not answer.
         """
-        await self._transport.start(self._attempts.granted, self.on_control)
+        await self._transport.start(self._attempts.granted, self.on_control, self._shipper.send_again)
         try:
             async with asyncio.TaskGroup() as group:
                 telling = group.create_task(self._reporter.run())

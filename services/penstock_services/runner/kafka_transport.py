@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -17,14 +16,13 @@ from penstock.events.codec import encode
 from penstock.events.envelope import Headers, envelope, traceparent
 from penstock.events.logs import FrameHead
 from penstock.kafka.feeds import Feeds
-from penstock.kafka.partitioner import partition_for
 from penstock.kafka.ports import Sender, Source
 from penstock.kafka.records import Outgoing, Record
-from penstock.kafka.tail import TailSource
+from penstock.kafka.tail import KeyTail
 from penstock.runtime.clock import Clock, rfc3339
 from penstock.runtime.log import logger
 from penstock.runtime.settings import KafkaSettings
-from penstock_services.runner.transport import OnControl, OnGrants
+from penstock_services.runner.transport import OnControl, OnGrants, OnMoved
 
 FEED: Final = "runner"
 FRAME_CONTENT: Final = b"application/x-ndjson+zstd"
@@ -40,7 +38,7 @@ class KafkaTransport:
         session_id: str,
         sender: Sender,
         frame_sender: Sender,
-        open_source: Callable[[], Source],
+        open_source: Callable[[OnMoved], Source],
         clock: Clock,
     ) -> None:
         self._session_id = session_id
@@ -55,11 +53,15 @@ class KafkaTransport:
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._sent = 0
 
-    async def start(self, on_grants: OnGrants, on_control: OnControl) -> None:
+    async def start(self, on_grants: OnGrants, on_control: OnControl, on_moved: OnMoved) -> None:
         """See `Transport.start`."""
         self._on_grants = on_grants
         self._on_control = on_control
-        source = await asyncio.to_thread(self._open_source)
+
+        def moved() -> None:
+            self._loop.call_soon_threadsafe(on_moved)
+
+        source = await asyncio.to_thread(self._open_source, moved)
         self._feeds = Feeds({FEED: source}, receiver=self)
         self._feeds.start()
 
@@ -179,7 +181,7 @@ def _settle(acked: asyncio.Future[None], error: Exception | None) -> None:
         acked.set_exception(error)
 
 
-def session_source(settings: KafkaSettings, session_id: str, clock: Clock) -> Source:
+def session_source(settings: KafkaSettings, session_id: str, clock: Clock, on_moved: OnMoved) -> Source:
     """The partitions on which this session's grants and control records arrive, from now on.
 
     Raises:
@@ -187,8 +189,6 @@ def session_source(settings: KafkaSettings, session_id: str, clock: Clock) -> So
         StopProcess: a topic is missing.
     """
     names = [topics.WORKERS_GRANTS.name, topics.WORKERS_CONTROL.name]
-    finder = TailSource(settings, names, name=f"runner-{session_id}", clock=clock)
-    count = Counter(topic for topic, _number in finder.assignment())
-    finder.close()
-    own = [(topic, partition_for(session_id, count[topic])) for topic in names]
-    return TailSource(settings, partitions=own, name=f"runner-{session_id}", clock=clock)
+    source = KeyTail(settings, names, session_id, name=f"runner-{session_id}", clock=clock)
+    source.on_moved = on_moved
+    return source

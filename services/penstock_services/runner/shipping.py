@@ -148,6 +148,12 @@ class LogShipper:
         for spooled in self._spool.logs.values():
             self._send_soon(spooled)
 
+    def send_again(self) -> None:
+        """Send all that is not stored once more: what was sent before is lost."""
+        for spooled in self._spool.logs.values():
+            spooled.send_again()
+            self._send_soon(spooled)
+
     def stored(self, stored: list[Stored]) -> None:
         """These lines are safe: free their frames."""
         for item in stored:

@@ -119,8 +119,10 @@ class SpooledLog:
         for frame in frames:
             frame.sent_at = now
             self.let_go(frame)
-        last = frames[-1]
+        first, last = frames[0], frames[-1]
         for index in range(self.unsent, len(self.frames)):
+            if self.frames[index] is first and index > self.unsent:
+                return  # those before it are to be sent again since
             if self.frames[index] is last:
                 self.unsent = index + 1
                 return

@@ -15,6 +15,8 @@ from penstock.events.workers import Control, Grants, Heartbeat, Offer
 
 OnGrants = Callable[[Grants], None]
 OnControl = Callable[[Control], None]
+OnMoved = Callable[[], None]
+"""What was delivered before may be lost as a whole: its carrier began anew."""
 
 
 class Transport(Protocol):
@@ -23,7 +25,7 @@ class Transport(Protocol):
     All of them raise `RetryLater` when that is not so; some records may have been delivered all the same.
     """
 
-    async def start(self, on_grants: OnGrants, on_control: OnControl) -> None:
+    async def start(self, on_grants: OnGrants, on_control: OnControl, on_moved: OnMoved) -> None:
         """Listen: from its return on no grant and no control record of this session is missed.
 
         The callbacks run in the event loop's thread.

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from penstock import cli
 from penstock.cli import exit_codes
-from penstock.events.topics import PIPELINES_REQUESTED
+from penstock.events.topics import CANCEL_REQUESTED, PIPELINES_REQUESTED
 from penstock.kafka.admin import apply_topics
 from penstock.kafka.dlq import dead_letter
 from penstock.kafka.producer import Producer
@@ -82,11 +82,42 @@ def test_dead_letters_are_shown_with_their_origin(
     shown = json.loads(penstock("dlq", "show", "pipelines.requested", "--json", "--limit", "1").stdout)
     assert shown["records"] == [
         {
-            "reason": why, "error": "ValueError", "topic": PIPELINES_REQUESTED.name, "partition": 3,
+            "id": shown["records"][0]["id"], "replays": 0, "reason": why, "error": "ValueError",
+            "topic": PIPELINES_REQUESTED.name, "partition": 3,
             "offset": 14, "at": "1970-01-01T00:00:00.000000Z", "key": "default", "value": "\\xff{\x1b[2J",
             "headers": {"mine": "kept"},
         }
     ]  # fmt: skip
     text = penstock("dlq", "show", "pipelines.requested", "--limit", "1").stdout
     assert f"why    {why}" in text
+    assert text.startswith(f"{shown['records'][0]['id']}  1970-01-01")
     assert "\x1b" not in text
+
+
+def test_dead_letters_are_sent_again_or_dropped(
+    kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENSTOCK_KAFKA_BOOTSTRAP", kafka_settings.kafka_bootstrap)
+    apply_topics(kafka_settings)
+    records = [Record(CANCEL_REQUESTED.name, 0, n, b"k", str(n).encode(), [], 0) for n in range(3)]
+    with Producer(kafka_settings, "test") as producer:
+        producer.send([dead_letter(one, "why", "", 0.0) for one in records])
+    topic = "cancel.requested"
+    shown = json.loads(penstock("dlq", "show", topic, "--json").stdout)["records"]
+    first, second, third = (str(one["id"]) for one in shown[-3:])
+
+    for words in ([], [first, "--all"]):
+        assert "or --all" in penstock("dlq", "replay", topic, *words).stderr
+    unknown = penstock("dlq", "drop", topic, "--yes", "987654321")
+    assert unknown.exit_code == exit_codes.USAGE
+    assert f"there are {shown[0]['id']} to {third}" in unknown.stderr
+    assert "say --yes" in penstock("dlq", "drop", topic, first).stderr
+
+    full = CANCEL_REQUESTED.name + ".dlq"
+    assert penstock("dlq", "replay", topic, first).stdout == f"replayed 1 record of {full}\n"
+    assert json.loads(penstock("dlq", "drop", topic, second, third, "--yes", "--json").stdout) == {
+        "topic": full,
+        "dropped": 2,
+    }
+    assert penstock("dlq", "drop", topic, "--all", "--yes").exit_code == exit_codes.OK
+    assert json.loads(penstock("dlq", "show", topic, "--json").stdout)["records"] == []

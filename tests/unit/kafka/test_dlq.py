@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import pytest
+
+from penstock.core.errors import RejectInput
 from penstock.events.topics import JOBS_REPORTS, JOBS_STATUS
-from penstock.kafka.dlq import dead_letter, has_dlq, origin
+from penstock.kafka.dlq import dead_letter, has_dlq, origin, replayed
 from penstock.kafka.records import Outgoing, Record
 
 RECORD = Record(JOBS_REPORTS.name, 3, 42, b"\xff", b"not json", [("ce_id", b"1"), ("empty", None)], 0)
@@ -21,7 +24,7 @@ def test_key_value_and_headers_stay() -> None:
 
 def test_the_origin_is_read_back() -> None:
     found = origin(parked(dead_letter(RECORD, "no JSON ü", "DecodeError", 1_700_000_000.25)))
-    assert found == ("no JSON ü", "DecodeError", JOBS_REPORTS.name, 3, 42, "2023-11-14T22:13:20.250000Z")
+    assert found == ("no JSON ü", "DecodeError", JOBS_REPORTS.name, 3, 42, "2023-11-14T22:13:20.250000Z", 0)
 
 
 def test_a_second_death_replaces_the_first() -> None:
@@ -37,7 +40,28 @@ def test_a_long_reason_is_cut() -> None:
 
 def test_a_stranger_in_the_dead_letter_topic_has_an_unknown_origin() -> None:
     stranger = Record("penstock.jobs.reports.dlq", 0, 0, None, b"", None, 0)
-    assert origin(stranger) == ("", "", JOBS_REPORTS.name, -1, -1, "")
+    assert origin(stranger) == ("", "", JOBS_REPORTS.name, -1, -1, "", 0)
+
+
+def test_a_replay_is_the_original_record_and_says_so() -> None:
+    again = replayed(parked(dead_letter(RECORD, "no JSON", "DecodeError", 0.0)))
+    assert again[:3] == (JOBS_REPORTS.name, RECORD.key, RECORD.value)
+    assert again.headers == [("ce_id", b"1"), ("empty", b""), ("penstock-dlq-replays", b"1")]
+
+
+def test_what_fails_again_comes_back_with_a_raised_count() -> None:
+    letter = parked(dead_letter(RECORD, "once", "", 0.0))
+    for count in (1, 2):
+        again = replayed(letter)
+        letter = parked(dead_letter(RECORD._replace(headers=[*again.headers]), "again", "", 0.0))
+        assert origin(letter).replays == count
+    assert [name for name, _ in letter.headers].count("penstock-dlq-replays") == 1
+
+
+def test_a_letter_of_another_topic_is_not_replayed() -> None:
+    letter = parked(dead_letter(RECORD, "why", "", 0.0))._replace(topic="penstock.cancel.requested.dlq")
+    with pytest.raises(RejectInput, match="not here"):
+        replayed(letter)
 
 
 def test_only_declared_topics_without_one_have_none() -> None:

@@ -53,6 +53,7 @@ GRANT EXECUTE ON FUNCTION renew_v1, start_v1, release_v1, expired_sessions_v1, e
     close_unknown_logs_v1, outage_v1, due_sessions_v1, stop_due_v1, reconcile_v1 TO penstock_reaper;
 GRANT SELECT ON outbox, ready, leases, timers TO penstock_reaper;
 GRANT SELECT, UPDATE, DELETE ON workers TO penstock_reaper;
+GRANT EXECUTE ON FUNCTION meet_cluster_v1, take_history_v1, gave_history_v1 TO penstock_reaper;
 
 GRANT EXECUTE ON FUNCTION cancel_v1, waiting_cancels_v1 TO penstock_canceller;
 GRANT SELECT, INSERT ON cancels TO penstock_canceller;

@@ -6,8 +6,9 @@ import asyncio
 from typing import Any
 
 import orjson
+import pytest
 
-from penstock.core.errors import RetryLater
+from penstock.core.errors import RetryLater, StopProcess
 from penstock.kafka.memory import MemoryBus
 from penstock.kafka.ports import Source
 from penstock.kafka.records import Outgoing
@@ -21,6 +22,10 @@ def status(pipeline_id: str, version: int = 1, **more: Any) -> Outgoing:
         "terminal": False, "at": "2026-11-22T08:00:00.000001Z", **more,
     }  # fmt: skip
     return Outgoing(TOPICS[0], pipeline_id, orjson.dumps(record), [])
+
+
+def broken(*_: Any) -> Any:
+    raise RuntimeError("fatal")
 
 
 async def test_each_follower_gets_what_it_follows() -> None:
@@ -43,6 +48,35 @@ async def test_each_follower_gets_what_it_follows() -> None:
     await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_a_topic_that_was_there_comes_back(monkeypatch: Any) -> None:
+    monkeypatch.setattr(watch, "RECONNECT_SECONDS", 0.001)
+    bus = MemoryBus()
+    found: list[Source | StopProcess] = [bus.tail(TOPICS), StopProcess("missing"), bus.tail(TOPICS)]
+    monkeypatch.setattr(found[0], "poll", broken)
+
+    def connect() -> Source:
+        one = found.pop(0)
+        if isinstance(one, StopProcess):
+            raise one
+        return one
+
+    watched = Watch(connect)
+    running = asyncio.create_task(watched.run())
+    async with watched.follow("a") as follower:
+        while found or not watched.connected.is_set():  # noqa: ASYNC110 - the last of three connections
+            await asyncio.sleep(0.001)
+        bus.sender().send([status("a")._replace(headers=[("replayed", b"1")]), status("a", 2)])
+        news = await follower.next(30)
+        assert news is not None
+        assert news.version == 2, "what is published again is skipped"
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    found = [StopProcess("missing")]
+    with pytest.raises(StopProcess):
+        await Watch(connect).run()
+
+
 async def test_it_connects_again(monkeypatch: Any) -> None:
     monkeypatch.setattr(watch, "RECONNECT_SECONDS", 0.001)
     bus = MemoryBus()
@@ -57,9 +91,6 @@ async def test_it_connects_again(monkeypatch: Any) -> None:
         if tries == 3:
             monkeypatch.setattr(source, "poll", broken)
         return source
-
-    def broken(*_: Any) -> Any:
-        raise RuntimeError("fatal")
 
     watched = Watch(connect)
     running = asyncio.create_task(watched.run())

@@ -28,7 +28,7 @@ from penstock_services.runner.settings import (
     PlaceSettings,
     RunnerSettings,
 )
-from penstock_services.runner.transport import OnControl, OnGrants
+from penstock_services.runner.transport import OnControl, OnGrants, OnMoved
 
 
 class FakeTransport:
@@ -43,9 +43,10 @@ class FakeTransport:
         self.batches: list[Sequence[Reports]] = []
         self.sent: asyncio.Queue[tuple[FrameHead, bytes]] = asyncio.Queue()
 
-    async def start(self, on_grants: OnGrants, on_control: OnControl) -> None:
+    async def start(self, on_grants: OnGrants, on_control: OnControl, on_moved: OnMoved) -> None:
         self._on_grants = on_grants
         self._on_control = on_control
+        self.moved = on_moved
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def watch(self) -> None:

@@ -41,10 +41,10 @@ def in_loop(body: Callable[[Wired], Coroutine[Any, Any, None]], partitions: int 
             for topic in (topics.WORKERS_GRANTS, topics.WORKERS_CONTROL)
         ]
         transport = KafkaTransport(
-            SESSION, bus.sender(), bus.sender(), lambda: bus.tail(partitions=own), ManualClock()
+            SESSION, bus.sender(), bus.sender(), lambda _: bus.tail(partitions=own), ManualClock()
         )
         wired = Wired(transport, bus)
-        await transport.start(wired.grants.put_nowait, wired.controls.put_nowait)
+        await transport.start(wired.grants.put_nowait, wired.controls.put_nowait, lambda: None)
         try:
             await body(wired)
         finally:
