@@ -41,11 +41,12 @@ def logs(job: str, follow: bool, attempt: int | None, raw: bool, url: str, as_js
     """
     client = connect(url)
     found = find_job(client, job)
+    newest = _newest_attempt(found)
     if attempt is None:
-        waits = follow and not found["attempt"] and not found["terminal"]
-        attempt = _first_attempt(client, found) if waits else found["attempt"]
-    elif attempt > found["attempt"]:
-        there = f"it has {found['attempt']}" if found["attempt"] else "it has not begun"
+        waits = follow and not newest and not found["terminal"]
+        attempt = _first_attempt(client, found) if waits else newest
+    elif attempt > newest:
+        there = f"it has {newest}" if newest else "it has not begun"
         raise RejectInput(Problem(f"{found['name']} has no attempt {attempt}", hint=there))
     if not attempt:
         why = reason_words(found["reason"], found["exit_code"])
@@ -92,6 +93,12 @@ def _as_text(record: LogLine | LogEnd) -> bytes:
     if "end" in record:
         return b""
     return printable(record["text"]).encode() + (b"" if record.get("part") else b"\n")
+
+
+def _newest_attempt(job: Job) -> int:
+    """Its last one; of a job that a rerun took over, that of its source."""
+    attempts = job.get("attempts", [])
+    return attempts[-1]["attempt"] if job.get("source_job_id") and attempts else job["attempt"]
 
 
 def _first_attempt(client: Client, job: Job) -> int:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import orjson
 
-from penstock.client.records import Attempt, Job, LogEnd, LogLine, Pipeline, Receipt, Status
+from penstock.client.records import Attempt, Job, LogEnd, LogLine, Pipeline, Receipt, Rerun, Status
 from penstock.client.streams import server_sent_events
 from penstock.client.wire import Wire
 from penstock.core.errors import StopProcess
@@ -65,9 +65,11 @@ class Client:
         """One pipeline."""
         return cast("Pipeline", self._wire.call("GET", f"/v1/pipelines/{pipeline_id}"))
 
-    def jobs(self, pipeline_id: str) -> Sequence[Job]:
-        """All jobs of a pipeline, by level and name."""
-        return cast("Sequence[Job]", self._wire.call("GET", f"/v1/pipelines/{pipeline_id}/jobs")["jobs"])
+    def jobs(self, pipeline_id: str, *, attempts: bool = False) -> Sequence[Job]:
+        """All jobs of a pipeline, by level and name; with their attempts if they are wanted."""
+        query = [("attempts", "1" if attempts else "")]
+        page = self._wire.call("GET", f"/v1/pipelines/{pipeline_id}/jobs", query=query)
+        return cast("Sequence[Job]", page["jobs"])
 
     def job(self, job_id: str) -> Job:
         """One job with all its attempts."""
@@ -76,6 +78,17 @@ class Client:
     def attempts(self, job_id: str) -> Sequence[Attempt]:
         """All attempts of a job, the first one first."""
         return cast("Sequence[Attempt]", self._wire.call("GET", f"/v1/jobs/{job_id}/attempts")["attempts"])
+
+    def rerun(self, pipeline_id: str, *, failed: bool = False, from_job: str = "", key: str = "") -> Rerun:
+        """Run an ended pipeline again: all of it, its `failed` jobs, or this job; and what comes after them.
+
+        `key` makes a repeat safe, as with `submit`. Raises `Refused` with
+        status 409 when it has not ended or nothing failed.
+        """
+        body = {"failed": True} if failed else {"from": from_job} if from_job else {}
+        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+        path = f"/v1/pipelines/{pipeline_id}/rerun"
+        return cast("Rerun", self._wire.call("POST", path, body=body, headers=headers))
 
     def cancel_pipeline(self, pipeline_id: str, reason: str = "") -> None:
         """Cancel all of a pipeline. Raises `Refused` with status 409 when it has ended."""

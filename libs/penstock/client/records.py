@@ -14,6 +14,16 @@ class Receipt(TypedDict):
     pipeline_id: NotRequired[str]
 
 
+class Rerun(TypedDict):
+    """The pipeline that a rerun made."""
+
+    pipeline_id: str
+    request_id: str
+    rerun_of: str
+    state: str
+    url: str
+
+
 class Pipeline(TypedDict):
     """A pipeline; times are RFC 3339 UTC. One that is only RECEIVED lacks what is not required."""
 
@@ -28,6 +38,7 @@ class Pipeline(TypedDict):
     reason: NotRequired[str | None]
     git: NotRequired[dict[str, Any] | None]
     errors: NotRequired[list[dict[str, Any]] | None]
+    rerun_of: NotRequired[str | None]
     started_at: NotRequired[str | None]
     finished_at: NotRequired[str | None]
 
@@ -49,7 +60,10 @@ class Attempt(TypedDict):
 
 
 class Job(TypedDict):
-    """A job; `level` is there among the jobs of a pipeline, `attempts` where it was asked for alone."""
+    """A job; `level` is there among the jobs of a pipeline, `attempts` where it was asked for alone.
+
+    One that a rerun took over (`source_job_id`) has none of its own: attempts and log are its source's.
+    """
 
     pipeline_id: str
     job_id: str
@@ -67,6 +81,7 @@ class Job(TypedDict):
     needs: list[str]
     started_at: str | None
     changed_at: str
+    source_job_id: NotRequired[str | None]
     level: NotRequired[int]
     attempts: NotRequired[list[Attempt]]
 

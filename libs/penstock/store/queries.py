@@ -35,7 +35,7 @@ _JOB: LiteralString = (
     " ('SUCCESS', 'FAILED', 'CANCELLED', 'SKIPPED'), 'version', j.version, 'reason', j.reason,"
     " 'attempt', j.attempt, 'tries', j.tries, 'exit_code', j.exit_code, 'duration_ms', j.duration_ms,"
     " 'pool', j.pool, 'lane', j.lane, 'labels', s.labels, 'executor', s.executor, 'worker', j.session_id,"
-    " 'continue_on_error', j.continue_on_error, 'if', s.condition,"
+    " 'continue_on_error', j.continue_on_error, 'if', s.condition, 'source_job_id', s.source_job_id,"
     " 'started_at', " + _utc("coalesce(l.started_at, a.started_at)") + ","
     " 'finished_at', CASE WHEN j.state IN ('SUCCESS', 'FAILED', 'CANCELLED', 'SKIPPED')"
     " THEN " + _utc("j.changed_at") + " END, 'changed_at', " + _utc("j.changed_at") + ")"
@@ -124,7 +124,7 @@ def request(db: Database, tenant: str, key: str) -> dict[str, Any] | None:
     return found
 
 
-def graph(db: Database, tenant: str, pipeline_id: str) -> Graph | None:
+def graph(db: Database, tenant: str, pipeline_id: str, *, with_attempts: bool = False) -> Graph | None:
     """All jobs and edges of a pipeline; none while it is only received; None when it is not there."""
     rows = db.rows(
         "SELECT "
@@ -140,7 +140,12 @@ def graph(db: Database, tenant: str, pipeline_id: str) -> Graph | None:
         " WHERE j.pipeline_id = %s::uuid AND j.tenant = %s",
         (pipeline_id, tenant),
     )
-    return Graph([row[0] for row in rows], [(row[0], row[1]) for row in edges])
+    jobs = [row[0] for row in rows]
+    if with_attempts:
+        known = _attempts(db, [_attempts_source(job) for job in jobs])
+        for job in jobs:
+            job["attempts"] = known[_attempts_source(job)]
+    return Graph(jobs, [(row[0], row[1]) for row in edges])
 
 
 def job(db: Database, tenant: str, job_id: str) -> dict[str, Any] | None:
@@ -163,27 +168,37 @@ def job(db: Database, tenant: str, job_id: str) -> dict[str, Any] | None:
         " FROM job_transitions AS t WHERE t.job_id = %s::uuid",
         (job_id,),
     )[0]
-    found["attempts"] = _attempts(db, job_id)
+    source = _attempts_source(found)
+    found["attempts"] = _attempts(db, [source])[source]
     return found
 
 
 def attempts(db: Database, tenant: str, job_id: str) -> list[dict[str, Any]] | None:
-    """All attempts of a job, the first one first; None when the job is not there."""
-    if not db.rows("SELECT 1 FROM jobs AS j WHERE j.id = %s::uuid AND j.tenant = %s", (job_id, tenant)):
-        return None
-    return _attempts(db, job_id)
+    """All attempts of a job, the first one first; None when the job is not there.
+
+    Those of a job that a rerun took over are its source's.
+    """
+    source: str | None = db.one(
+        "SELECT coalesce(s.source_job_id, j.id)::text FROM jobs AS j JOIN job_specs AS s ON s.job_id = j.id"
+        " WHERE j.id = %s::uuid AND j.tenant = %s",
+        (job_id, tenant),
+    )
+    return None if source is None else _attempts(db, [source])[source]
 
 
 def log_job(db: Database, tenant: str, job_id: str) -> dict[str, Any] | None:
     """What a reader of its log must know of a job; `attempt` is that of the last one, 0 before the first.
 
-    {tenant, pipeline_id, job_id, attempt, state, terminal}
+    {tenant, pipeline_id, job_id, attempt, state, terminal}; of a job that a rerun took over they are those of
+    its source, whose log it is.
     """
     found: dict[str, Any] | None = db.one(
-        "SELECT json_build_object('tenant', j.tenant, 'pipeline_id', j.pipeline_id, 'job_id', j.id,"
-        " 'attempt', j.attempt, 'state', j.state,"
-        " 'terminal', j.state IN ('SUCCESS', 'FAILED', 'CANCELLED', 'SKIPPED'))"
-        " FROM jobs AS j WHERE j.id = %s::uuid AND j.tenant = %s",
+        "SELECT json_build_object('tenant', o.tenant, 'pipeline_id', o.pipeline_id, 'job_id', o.id,"
+        " 'attempt', o.attempt, 'state', o.state,"
+        " 'terminal', o.state IN ('SUCCESS', 'FAILED', 'CANCELLED', 'SKIPPED'))"
+        " FROM jobs AS j JOIN job_specs AS s ON s.job_id = j.id"
+        " JOIN jobs AS o ON o.id = coalesce(s.source_job_id, j.id)"
+        " WHERE j.id = %s::uuid AND j.tenant = %s",
         (job_id, tenant),
     )
     return found
@@ -239,24 +254,34 @@ def sessions(db: Database, kind: str) -> list[dict[str, Any]]:
     return [row[0] for row in rows]
 
 
-def _attempts(db: Database, job_id: str) -> list[dict[str, Any]]:
-    """Those that ended, then the living one."""
+def _attempts(db: Database, job_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Attempts of these jobs: those that ended, then the living one."""
+    found: dict[str, list[dict[str, Any]]] = {job_id: [] for job_id in job_ids}
     rows = db.rows(
-        "SELECT json_build_object('attempt', a.attempt, 'state', a.state, 'reason', a.reason,"
+        "SELECT a.job_id::text, json_build_object('attempt', a.attempt, 'state', a.state, 'reason', a.reason,"
         " 'exit_code', a.exit_code, 'duration_ms', a.duration_ms, 'last_seq', a.last_seq,"
-        " 'worker', a.session_id, 'worker_name', w.name, 'assigned_at', " + _utc("a.assigned_at") + ","
-        " 'started_at', " + _utc("a.started_at") + ", 'ended_at', " + _utc("a.ended_at") + ")"
+        " 'worker', a.session_id, 'worker_name', coalesce(w.name, g.name),"
+        " 'assigned_at', " + _utc("a.assigned_at") + ", 'started_at', " + _utc("a.started_at") + ","
+        " 'ended_at', " + _utc("a.ended_at") + ")"
         " FROM attempts AS a LEFT JOIN workers AS w ON w.session_id = a.session_id"
-        " WHERE a.job_id = %s::uuid ORDER BY a.attempt",
-        (job_id,),
+        " LEFT JOIN past_workers AS g ON g.session_id = a.session_id"
+        " WHERE a.job_id = ANY(%s::uuid[]) ORDER BY a.attempt",
+        (list(found),),
     )
     living = db.rows(
-        "SELECT json_build_object('attempt', l.attempt, 'state', j.state, 'reason', j.reason,"
+        "SELECT l.job_id::text, json_build_object('attempt', l.attempt, 'state', j.state, 'reason', j.reason,"
         " 'exit_code', null, 'duration_ms', null, 'last_seq', null,"
         " 'worker', l.session_id, 'worker_name', w.name, 'assigned_at', " + _utc("l.assigned_at") + ","
         " 'started_at', " + _utc("l.started_at") + ", 'ended_at', null)"
         " FROM leases AS l JOIN jobs AS j ON j.id = l.job_id"
-        " LEFT JOIN workers AS w ON w.session_id = l.session_id WHERE l.job_id = %s::uuid",
-        (job_id,),
+        " LEFT JOIN workers AS w ON w.session_id = l.session_id WHERE l.job_id = ANY(%s::uuid[])",
+        (list(found),),
     )
-    return [row[0] for row in (*rows, *living)]
+    for job_id, attempt in (*rows, *living):
+        found[job_id].append(attempt)
+    return found
+
+
+def _attempts_source(job: dict[str, Any]) -> str:
+    """The job whose attempts are this one's: its own, or that of which a rerun took it over."""
+    return str(job["source_job_id"] or job["job_id"])

@@ -1,12 +1,27 @@
-"""Requests, acceptance, rejection and cancels: how pipelines come in (protocol §1)."""
+"""Requests, acceptance, rejection, reruns and cancels: how pipelines come in (protocol §1, §6)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from penstock.store.changes import Changes
 from penstock.store.database import Database, to_json
+
+
+class Rerun(msgspec.Struct, frozen=True):
+    """A rerun of `source` as `pipeline_id`: of all its jobs, the failed ones, or one; and what follows."""
+
+    tenant: str
+    key: str
+    digest: str
+    """In hex, of what is asked for."""
+    source: str
+    pipeline_id: str
+    only_failed: bool = False
+    from_job: str | None = None
 
 
 def known(db: Database, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -82,6 +97,22 @@ def received(db: Database, tenant: str, key: str) -> dict[str, Any] | None:
         (tenant, key),
     )
     return {"pipeline_id": rows[0][0], "hash": rows[0][1], "body": rows[0][2]} if rows else None
+
+
+def rerun(db: Database, changes: Changes, asked: Rerun, *, actor: str) -> dict[str, Any]:
+    """Run a terminal pipeline again as a new one. Returns {outcome, pipeline_id, state} (`rerun_v1.sql`)."""
+    answer = db.call(
+        "rerun_v1",
+        asked.tenant,
+        asked.key,
+        asked.digest,
+        asked.source,
+        asked.only_failed,
+        asked.from_job,
+        asked.pipeline_id,
+        actor,
+    )
+    return changes.take(answer)
 
 
 def unapplied(db: Database, limit: int) -> list[dict[str, Any]]:

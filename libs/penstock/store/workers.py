@@ -44,13 +44,20 @@ def log_owner(db: Database, partition: int, *, seen_within: float) -> str | None
 
 
 def mark_silent(db: Database, *, ttl_seconds: float) -> None:
-    """OFFLINE for sessions not heard of for a TTL; forget those silent for a day."""
+    """OFFLINE for sessions not heard of for a TTL; those silent for a day go, but for a runner's name."""
     db.rows(
         "UPDATE workers SET state = 'OFFLINE' WHERE state <> 'OFFLINE'"
         " AND seen_at < clock_v1() - make_interval(secs => %s)",
         (ttl_seconds,),
     )
-    db.rows("DELETE FROM workers WHERE state = 'OFFLINE' AND seen_at < clock_v1() - interval '1 day'")
+    db.rows(
+        "WITH gone AS (DELETE FROM workers WHERE state = 'OFFLINE'"
+        " AND seen_at < clock_v1() - interval '1 day' RETURNING session_id, kind, name, seen_at)"
+        " INSERT INTO past_workers (session_id, name, seen_at)"
+        " SELECT session_id, name, seen_at FROM gone WHERE kind = 'runner' ORDER BY session_id"
+        " ON CONFLICT (session_id) DO NOTHING"
+    )
+    db.rows("DELETE FROM past_workers WHERE seen_at < clock_v1() - interval '13 weeks'")
 
 
 def sessions(db: Database, kind: str) -> list[dict[str, Any]]:

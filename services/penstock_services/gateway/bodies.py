@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from aiohttp import web
 
-from penstock.core.errors import Problem
+from penstock.core.errors import Problem, RejectInput
 from penstock.definition.limits import MAX_JSON_BYTES, MAX_YAML_BYTES
 from penstock_services.gateway.problems import HttpProblem, too_large
 
@@ -17,6 +17,7 @@ MAX_JSON_BODY: Final = MAX_JSON_BYTES + 1024 * 1024
 MAX_SMALL_BODY: Final = 64 * 1024
 READ_BYTES: Final = 64 * 1024
 
+W = TypeVar("W", bound=msgspec.Struct)
 Kind = Literal["json", "yaml"]
 _KINDS: Final[dict[str, Kind]] = {
     "application/json": "json",
@@ -72,6 +73,33 @@ async def read_body(request: web.Request, limit: int) -> bytes:
     except (web.RequestPayloadError, web.PayloadAccessError) as error:
         raise HttpProblem(400, "malformed", f"the body cannot be read: {error}") from None
     return bytes(data)
+
+
+async def read_wish(request: web.Request, kind: type[W]) -> W:
+    """A small JSON object, or no body at all where nothing in particular is wished.
+
+    Raises:
+        HttpProblem: 400, 413, 415.
+        RejectInput: fields that do not exist, or one of a wrong type.
+    """
+    body = await read_body(request, MAX_SMALL_BODY)
+    if _BLANK.fullmatch(body):
+        return msgspec.convert({}, kind)
+    if kind_of(request) != "json":
+        raise HttpProblem(415, "unsupported-media-type", "the body is to be application/json")
+    fields = decode_object(body)
+    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    hint = f"there are {', '.join(known)}" if len(known) > 1 else f"there is {known[0]}"
+    unknown = [
+        Problem("there is no such field", name[:100], hint=hint) for name in fields if name not in known
+    ]
+    if unknown:
+        raise RejectInput(unknown)
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        raise RejectInput(Problem(message, path.rstrip("`"))) from None
 
 
 def decode_object(data: bytes) -> dict[str, Any]:

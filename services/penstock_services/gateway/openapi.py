@@ -28,7 +28,7 @@ _PROBLEMS: Final[dict[int, str]] = {
     403: "The token lacks the scope, or the request names another tenant.",
     404: "Not there, or another tenant's.",
     406: "None of the accepted content types is there.",
-    409: "It contradicts what is: `request-conflict` or `already-terminal`.",
+    409: "It contradicts what is; `type` says how: `request-conflict`, `already-terminal`, ….",
     413: "Over a limit in bytes.",
     415: "A content type that is not taken here.",
     422: "It is wrong and stays wrong; `errors` says what and where.",

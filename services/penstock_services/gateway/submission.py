@@ -88,6 +88,19 @@ def from_yaml(
     return _own(requested, identity, key)
 
 
+def read_key(header: str | None) -> str:
+    """The idempotency key in its header; empty when there is none. Raises RejectInput."""
+    if header is None:
+        return ""
+    if not header.strip():
+        raise RejectInput(Problem("the header is empty", KEY_HEADER, hint="leave it out, or give it a value"))
+    try:
+        header.encode()
+    except UnicodeEncodeError:
+        raise RejectInput(Problem("the header is not UTF-8", KEY_HEADER)) from None
+    return header
+
+
 def refuse_query(query: Mapping[str, Any]) -> None:
     """With a JSON body all fields stand in it. Raises RejectInput."""
     given = [name for name, value in query.items() if value]
@@ -100,14 +113,9 @@ def _own(requested: PipelineRequested, identity: Identity, key: str | None) -> P
     if requested.tenant != identity.tenant:
         detail = f"the token speaks for tenant {identity.tenant}, the request names another one"
         raise HttpProblem(403, "forbidden", detail, errors=[Problem("this is another tenant", "tenant")])
-    if key is not None and not key.strip():
-        raise RejectInput(Problem("the header is empty", KEY_HEADER, hint="leave it out, or give it a value"))
-    if key is not None:
-        try:
-            key.encode()
-        except UnicodeEncodeError:
-            raise RejectInput(Problem("the header is not UTF-8", KEY_HEADER)) from None
-    return msgspec.structs.replace(requested, request_id=key or requested.request_id or str(uuid.uuid4()))
+    return msgspec.structs.replace(
+        requested, request_id=read_key(key) or requested.request_id or str(uuid.uuid4())
+    )
 
 
 def _pairs(name: str, texts: list[str], problems: list[Problem]) -> dict[str, str]:

@@ -40,6 +40,25 @@ class Receipt(msgspec.Struct, omit_defaults=True):
     pipeline_id: str | None = None
 
 
+class RerunRequest(msgspec.Struct, omit_defaults=True, rename={"from_job": "from"}):
+    """What is run again: the whole pipeline, or only what `failed`, or one job; and all that comes after."""
+
+    failed: bool = False
+    """The jobs that FAILED or were CANCELLED, and all that comes after them."""
+    from_job: str | None = None
+    """The job with this id, and all that comes after it."""
+
+
+class RerunReceipt(msgspec.Struct):
+    """The new pipeline."""
+
+    pipeline_id: str
+    request_id: str
+    rerun_of: str
+    state: PipelineState
+    url: str
+
+
 class RequestView(msgspec.Struct):
     """What became of a request."""
 
@@ -84,7 +103,11 @@ class PipelinePage(msgspec.Struct):
 
 
 class JobView(msgspec.Struct, rename={"condition": "if"}):
-    """A job. Times and `exit_code` are those of its last attempt, `worker` is the session that had it."""
+    """A job. Times and `exit_code` are those of its last attempt, `worker` is the session that had it.
+
+    One with a `source_job_id` was taken over by a rerun (reason `reused`): it has no attempt of its own, its
+    attempts and log are those of that job.
+    """
 
     tenant: str
     pipeline_id: str
@@ -106,6 +129,7 @@ class JobView(msgspec.Struct, rename={"condition": "if"}):
     worker: str | None
     continue_on_error: bool
     condition: str
+    source_job_id: str | None
     started_at: str | None
     finished_at: str | None
     changed_at: str
@@ -117,6 +141,8 @@ class GraphJobView(JobView):
     """A job among those of its pipeline; `level` is the length of the longest path to it."""
 
     level: int
+    attempts: list[AttemptView] | msgspec.UnsetType = msgspec.UNSET
+    """Only if they were asked for."""
 
 
 class JobPage(msgspec.Struct):
@@ -150,7 +176,7 @@ class JobDetail(JobView):
 
 
 class AttemptPage(msgspec.Struct):
-    """All attempts of a job, the first one first."""
+    """All attempts of a job, or of the one that it was taken over from, the first one first."""
 
     attempts: list[AttemptView]
 

@@ -216,6 +216,13 @@ class House:
         self.start(job_id, token)
         self.finish(job_id, token, success=success, quietly=quietly)
 
+    def resolve(self, job_id: str, becomes: str) -> None:
+        """What the advancer does with a job whose needs have ended."""
+        changes = Changes()
+        decision = {"job_id": job_id, "becomes": becomes, "reason": None}
+        jobs.resolve(self.db, changes, [decision], actor="test")
+        self._publish(changes)
+
     def reject(self, rejection: dict[str, Any]) -> None:
         """What intake does with a request that it refuses."""
         changes = Changes()

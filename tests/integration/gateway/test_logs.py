@@ -353,3 +353,19 @@ async def test_through_the_logs_service_and_its_restart(house: House) -> None:
     *lines, end = [orjson.loads(one) for one in got.splitlines()]
     assert [one["seq"] for one in lines] == list(range(1, 101))
     assert end["last_seq"] == 100
+
+
+async def test_a_job_that_a_rerun_took_over_has_the_log_of_its_source(house: House) -> None:
+    pipeline = await house.submit({"jobs": {"a": {"executor": "noop"}, "b": {"executor": "noop"}}})
+    ids = {name: str(job["job_id"]) for name, job in (await house.jobs_of(pipeline)).items()}
+    store(house, ids["a"], [line(1), line(2), line(3)], end=3)
+    for job_id in ids.values():
+        house.run(job_id)
+    again = (await house.post(f"/v1/pipelines/{pipeline}/rerun", {"from": ids["b"]}))["pipeline_id"]
+    reused = (await house.jobs_of(again))["a"]["job_id"]
+    for query in ("", "?attempt=1", "?follow=1"):
+        response = await house.call("GET", f"/v1/jobs/{reused}/logs{query}")
+        records = [orjson.loads(one) for one in (await response.read()).splitlines()]
+        assert [record.get("text") for record in records[:-1]] == ["line 1", "line 2", "line 3"]
+        assert records[-1] == {"end": True, "last_seq": 3, "state": "SUCCESS"}
+    await house.get(f"/v1/jobs/{reused}/logs?attempt=2", 404)

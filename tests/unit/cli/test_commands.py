@@ -1,4 +1,4 @@
-"""`penstock ls`, `show`, `logs`, `cancel` against a gateway that answers what it is told."""
+"""`penstock ls`, `show`, `logs`, `cancel`, `rerun` against a gateway that answers what it is told."""
 
 from __future__ import annotations
 
@@ -9,13 +9,27 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner, Result
-from tests.unit.client.fake_gateway import PIPELINE, FakeGateway, job, job_id, life, lines, pipeline, status
+from tests.unit.client.fake_gateway import (
+    AGAIN,
+    AT,
+    PIPELINE,
+    FakeGateway,
+    job,
+    job_id,
+    life,
+    lines,
+    pipeline,
+    status,
+)
 
 from penstock import cli
 from penstock.cli import exit_codes
+from penstock.cli.words import clock_time, timestamp
 from penstock.testing.clock import ManualClock
 
 NOW = 1_767_323_165.0  # two minutes after fake_gateway.AT
+LATER = "2026-01-02T03:04:06.000000Z"
+RAN = f"{clock_time(timestamp(AT))} to {clock_time(timestamp(LATER))}"
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +44,8 @@ def penstock(*words: str) -> Result:
 
 def attempt(number: int, state: str, **more: Any) -> dict[str, Any]:
     known = {"attempt": number, "state": state, "reason": None, "exit_code": None, "duration_ms": 400}
-    return {**known, "worker": "session", "worker_name": "vm/runner-0", "last_seq": 1, **more}
+    times = {"assigned_at": AT, "started_at": AT, "ended_at": LATER}
+    return {**known, **times, "worker": "session", "worker_name": "vm/runner-0", "last_seq": 1, **more}
 
 
 @pytest.fixture
@@ -90,10 +105,39 @@ def test_show_tells_the_whole_story(finished: FakeGateway) -> None:
         "└─ ✓ compile SUCCESS 1.2 s",
         "test",
         "├─ ✗ a/b     FAILED 1.2 s exit code 3",
-        "│     attempt 1 RETRYING 0.4 s its runner was lost on vm/runner-0",
-        "│     attempt 2 FAILED 0.4 s exit code 3 on vm/runner-0",
+        f"│     attempt 1 RETRYING 0.4 s its runner was lost, {RAN}, on vm/runner-0 (session)",
+        f"│     attempt 2 FAILED 0.4 s exit code 3, {RAN}, on vm/runner-0 (session)",
         "└─ − never   SKIPPED a job that it needs did not succeed",
     ]
+
+
+def test_show_has_every_attempt_if_asked_and_the_jobs_of_a_rerun(finished: FakeGateway) -> None:
+    gone = attempt(1, "QUEUED", reason="start-timeout", started_at=None, worker_name=None, duration_ms=None)
+    living = attempt(2, "RUNNING", ended_at=None, duration_ms=None)
+    finished.jobs[PIPELINE] = [
+        job(
+            1,
+            "compile",
+            attempt=0,
+            reason="reused",
+            source_job_id=job_id(9),
+            attempts=[attempt(1, "SUCCESS")],
+        ),
+        job(2, "test", "RUNNING", attempt=2, duration_ms=None, attempts=[gone, living]),
+    ]
+    finished.pipelines[PIPELINE] = pipeline("RUNNING", rerun_of=AGAIN)
+    began = clock_time(timestamp(AT))
+    few = [
+        f"  rerun of {AGAIN}",
+        "├─ ✓ compile SUCCESS 1.2 s taken over from an earlier run",
+        "└─ ● test    RUNNING 2 min 0 s",
+        f"      attempt 1 QUEUED was not started in time, granted {began}, never started, on (session)",
+        f"      attempt 2 RUNNING, {began} to now, on vm/runner-0 (session)",
+    ]
+    shown = penstock("show", "last").stdout.splitlines()
+    assert shown[2:] == few
+    every = penstock("show", "last", "--attempts").stdout.splitlines()[2:]
+    assert every == [*few[:2], f"│     attempt 1 SUCCESS 0.4 s, {RAN}, on vm/runner-0 (session)", *few[2:]]
 
 
 def test_show_tells_why_a_pipeline_was_rejected(gateway: FakeGateway) -> None:
@@ -198,6 +242,61 @@ def test_to_cancel_what_has_ended_is_no_error(finished: FakeGateway) -> None:
     assert (result.exit_code, result.stdout) == (exit_codes.OK, "already FAILED\n")
     shown = json.loads(penstock("cancel", "last/compile", "--json").stdout)
     assert shown == {"pipeline_id": PIPELINE, "job_id": job_id(1), "state": "SUCCESS"}
+
+
+@pytest.mark.parametrize(
+    ("words", "sent"),
+    [
+        ((), {}),
+        (("--failed",), {"failed": True}),
+        (("--from", "compile"), {"from": job_id(1)}),
+        (("--from", "a/b"), {"from": job_id(2)}),
+        (("--from", "last/a/b"), {"from": job_id(2)}),
+        (("--from", f"{PIPELINE}/compile"), {"from": job_id(1)}),
+        (("--from", job_id(3)), {"from": job_id(3)}),
+    ],
+)
+def test_a_rerun_prints_the_new_id(
+    words: tuple[str, ...], sent: dict[str, Any], finished: FakeGateway
+) -> None:
+    result = penstock("rerun", "last", *words)
+    assert (result.exit_code, result.stdout) == (exit_codes.OK, f"{AGAIN}\n")
+    (posted,) = [call for call in finished.calls if call[0] == "POST"]
+    assert (posted[1], json.loads(posted[2])) == (f"/v1/pipelines/{PIPELINE}/rerun", sent)
+
+
+def test_a_rerun_as_json_is_the_receipt(finished: FakeGateway) -> None:
+    told = json.loads(penstock("rerun", PIPELINE, "--key", "k", "--json").stdout)
+    assert (told["pipeline_id"], told["rerun_of"], told["request_id"]) == (AGAIN, PIPELINE, "k")
+
+
+def test_a_rerun_that_cannot_be_is_told(finished: FakeGateway) -> None:
+    result = penstock("rerun", "last", "--failed", "--from", "compile")
+    assert (result.exit_code, "exclude each other" in result.stderr) == (exit_codes.USAGE, True)
+    result = penstock("rerun", "last", "--from", "compil")
+    assert (result.exit_code, "did you mean 'compile'?" in result.stderr) == (exit_codes.USAGE, True)
+    finished.pipelines[PIPELINE] = pipeline("RUNNING")
+    result = penstock("rerun", "last")
+    assert (result.exit_code, "the pipeline is RUNNING" in result.stderr) == (exit_codes.USAGE, True)
+    finished.pipelines[AGAIN] = pipeline("FAILED", pipeline_id=AGAIN)
+    result = penstock("rerun", AGAIN, "--from", f"{PIPELINE}/compile")
+    assert (result.exit_code, f"belongs to pipeline {PIPELINE}" in result.stderr) == (exit_codes.USAGE, True)
+
+
+def test_the_log_of_a_job_that_was_taken_over(finished: FakeGateway) -> None:
+    finished.jobs[PIPELINE] = [
+        job(
+            1,
+            "compile",
+            attempt=0,
+            reason="reused",
+            source_job_id=job_id(9),
+            attempts=[attempt(2, "SUCCESS")],
+        )
+    ]
+    finished.write(1, *lines("as it was"), attempt=2)
+    assert penstock("logs", "last/compile").stdout == "as it was\n"
+    assert "has no attempt 3 (it has 2)" in penstock("logs", "last/compile", "--attempt", "3").stderr
 
 
 def test_what_does_not_exist_is_told(gateway: FakeGateway) -> None:

@@ -13,6 +13,8 @@ from aiohttp import web
 
 TOKEN = "good-token"
 PIPELINE = "01900000-0000-7000-8000-000000000001"
+AGAIN = "01900000-0000-7000-8000-000000000002"
+"""What a rerun becomes."""
 REQUEST = "request-1"
 AT = "2026-01-02T03:04:05.000000Z"
 
@@ -137,6 +139,7 @@ class FakeGateway:
         app.router.add_get("/v1/jobs/{id}/attempts", self._attempts)
         app.router.add_get("/v1/jobs/{id}/logs", self._log)
         app.router.add_post("/v1/{what}/{id}/cancel", self._cancel)
+        app.router.add_post("/v1/pipelines/{id}/rerun", self._rerun)
         self._runner = web.AppRunner(app, shutdown_timeout=0.01)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
@@ -204,6 +207,15 @@ class FakeGateway:
             return problem(409, f"it ended already: {found['state']}")
         self.on_cancel()
         return web.json_response({"pipeline_id": PIPELINE, "url": "/"}, status=202)
+
+    async def _rerun(self, request: web.Request) -> web.StreamResponse:
+        found = self.pipelines.get(request.match_info["id"])
+        if found is None:
+            return problem(404, "there is no such pipeline")
+        if not found["terminal"]:
+            return problem(409, f"the pipeline is {found['state']}")
+        told = {"pipeline_id": AGAIN, "request_id": request.headers["Idempotency-Key"], "rerun_of": PIPELINE}
+        return web.json_response({**told, "state": "PENDING", "url": "/"}, status=201)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         def shown(at: int, record: dict[str, Any]) -> bytes:

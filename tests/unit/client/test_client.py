@@ -8,7 +8,17 @@ import socket
 from typing import Any
 
 import pytest
-from tests.unit.client.fake_gateway import PIPELINE, TOKEN, FakeGateway, job, job_id, lines, pipeline, status
+from tests.unit.client.fake_gateway import (
+    AGAIN,
+    PIPELINE,
+    TOKEN,
+    FakeGateway,
+    job,
+    job_id,
+    lines,
+    pipeline,
+    status,
+)
 
 from penstock.client import Busy, Client, Refused
 from penstock.core.errors import Problem, RejectInput, RetryLater, StopProcess
@@ -20,6 +30,27 @@ def test_a_submission_leaves_out_what_was_not_given(gateway: FakeGateway, client
     ((method, path, body),) = gateway.calls
     assert (method, path) == ("POST", "/v1/pipelines")
     assert json.loads(body) == {"definition_yaml": "jobs: {}", "inputs": {"a": "b"}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [({}, {}), ({"failed": True}, {"failed": True}), ({"from_job": job_id(2)}, {"from": job_id(2)})],
+)
+def test_a_rerun_says_what_of_it(
+    asked: dict[str, Any], sent: dict[str, Any], gateway: FakeGateway, client: Client
+) -> None:
+    gateway.pipelines[PIPELINE] = pipeline("FAILED")
+    receipt = client.rerun(PIPELINE, key="k", **asked)
+    assert (receipt["pipeline_id"], receipt["request_id"], receipt["rerun_of"]) == (AGAIN, "k", PIPELINE)
+    ((method, path, body),) = gateway.calls
+    assert (method, path, json.loads(body)) == ("POST", f"/v1/pipelines/{PIPELINE}/rerun", sent)
+
+
+def test_attempts_come_with_the_jobs_if_they_are_wanted(gateway: FakeGateway, client: Client) -> None:
+    client.jobs(PIPELINE)
+    client.jobs(PIPELINE, attempts=True)
+    path = f"/v1/pipelines/{PIPELINE}/jobs"
+    assert [call[1] for call in gateway.calls] == [path, f"{path}?attempts=1"]
 
 
 def test_pages_are_fetched_as_far_as_they_are_needed(gateway: FakeGateway, client: Client) -> None:

@@ -54,6 +54,7 @@ GRANT EXECUTE ON FUNCTION renew_v1, start_v1, release_v1, expired_sessions_v1, e
 GRANT SELECT ON outbox, ready, leases, timers TO penstock_reaper;
 GRANT SELECT, UPDATE, DELETE ON workers TO penstock_reaper;
 GRANT EXECUTE ON FUNCTION meet_cluster_v1, take_history_v1, gave_history_v1 TO penstock_reaper;
+GRANT SELECT, INSERT, DELETE ON past_workers TO penstock_reaper;
 
 GRANT EXECUTE ON FUNCTION cancel_v1, waiting_cancels_v1 TO penstock_canceller;
 GRANT SELECT, INSERT ON cancels TO penstock_canceller;
@@ -62,6 +63,6 @@ GRANT EXECUTE ON FUNCTION index_chunks_v1, log_heads_v1, log_states_v1, open_log
     TO penstock_logs;
 GRANT SELECT ON log_chunks, log_heads, attempts, jobs, workers TO penstock_logs;
 
-GRANT EXECUTE ON FUNCTION receive_v1, request_cancel_v1, pipeline_record_v1, counts_v1, log_states_v1
+GRANT EXECUTE ON FUNCTION receive_v1, request_cancel_v1, rerun_v1, pipeline_record_v1, counts_v1, log_states_v1
     TO penstock_gateway;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO penstock_gateway;

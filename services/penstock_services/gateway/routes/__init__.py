@@ -2,13 +2,23 @@
 
 from typing import Final
 
-from penstock_services.gateway.routes import cancels, definitions, events, jobs, logs, meta, pipelines
+from penstock_services.gateway.routes import (
+    cancels,
+    definitions,
+    events,
+    jobs,
+    logs,
+    meta,
+    pipelines,
+    reruns,
+)
 from penstock_services.gateway.routing import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
     *pipelines.ROUTES,
     *events.ROUTES,
     *cancels.ROUTES,
+    *reruns.ROUTES,
     *jobs.ROUTES,
     *logs.ROUTES,
     *definitions.ROUTES,

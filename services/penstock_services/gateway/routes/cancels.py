@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
 from aiohttp import web
 
 from penstock.core.errors import Problem, RejectInput
@@ -18,7 +17,7 @@ from penstock.runtime.clock import rfc3339
 from penstock.runtime.log import logger
 from penstock.store import requests
 from penstock_services.gateway import views
-from penstock_services.gateway.bodies import MAX_SMALL_BODY, decode_object, kind_of, read_body
+from penstock_services.gateway.bodies import read_wish
 from penstock_services.gateway.gateway import Gateway
 from penstock_services.gateway.problems import HttpProblem, absent
 from penstock_services.gateway.routing import JSON, Answer, Body, Call, Route, reply
@@ -81,23 +80,11 @@ async def _cancel(gateway: Gateway, call: Call, what: str) -> web.StreamResponse
 
 async def _reason(request: web.Request) -> str:
     """The reason in the body, which may be absent."""
-    body = await read_body(request, MAX_SMALL_BODY)
-    if not body.strip():
-        return ""
-    if kind_of(request) != "json":
-        raise HttpProblem(415, "unsupported-media-type", "the body is to be application/json")
-    fields = decode_object(body)
-    try:
-        asked = msgspec.convert(fields, views.CancelRequest)
-    except msgspec.ValidationError as error:
-        raise RejectInput(Problem(str(error).partition(" - at ")[0], "reason")) from None
-    unknown = [Problem("a cancel has no such field", name[:100]) for name in fields if name != "reason"]
-    if unknown:
-        raise RejectInput(unknown)
-    if "\0" in asked.reason or len(asked.reason.encode()) > MAX_REASON_BYTES:
+    reason = (await read_wish(request, views.CancelRequest)).reason
+    if "\0" in reason or len(reason.encode()) > MAX_REASON_BYTES:
         hint = f"at most {MAX_REASON_BYTES:,} bytes without U+0000"
         raise RejectInput(Problem("this is not usable text", "reason", hint=hint))
-    return asked.reason
+    return reason
 
 
 def _told(error: Exception | None) -> None:

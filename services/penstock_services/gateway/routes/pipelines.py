@@ -67,7 +67,9 @@ async def show(gateway: Gateway, call: Call) -> web.StreamResponse:
 
 async def jobs(gateway: Gateway, call: Call) -> web.StreamResponse:
     """GET /v1/pipelines/{id}/jobs."""
-    graph = await gateway.pool.run(queries.graph, call.identity.tenant, call.id_of("pipeline"))
+    graph = await gateway.pool.run(
+        queries.graph, call.identity.tenant, call.id_of("pipeline"), with_attempts=call.query["attempts"]
+    )
     if graph is None:
         raise absent("pipeline")
     names = {job["job_id"]: job["name"] for job in graph.jobs}
@@ -156,7 +158,8 @@ ROUTES: Final = (
         jobs,
         "All jobs of a pipeline with what they need.",
         {200: Answer("The jobs.", views.JobPage)},
-        problems=(404,),
+        parameters=(Parameter("attempts", "With all attempts of each job.", "flag", default=False),),
+        problems=(404, 422),
     ),
     Route(
         "GET",
