@@ -96,7 +96,11 @@ class Database:
         pgconn.send_query_params(command, texts)
         # Not PQexecParams: no signal would be handled until it returns.
         waiting = select.poll()
-        waiting.register(pgconn.socket, select.POLLIN)
+        waiting.register(pgconn.socket, select.POLLIN | select.POLLOUT)
+        while pgconn.flush():  # The connection does not block: of a large argument some is still to be sent.
+            waiting.poll()
+            pgconn.consume_input()
+        waiting.modify(pgconn.socket, select.POLLIN)
         while pgconn.is_busy():
             waiting.poll()
             pgconn.consume_input()
