@@ -12,6 +12,9 @@ from typing import Any
 import orjson
 import pytest
 
+from penstock.kafka.dlq import DeadLetters, origin
+from penstock.kafka.producer import Producer
+
 pytestmark = pytest.mark.timeout(600)
 
 SLOTS = 4
@@ -89,6 +92,21 @@ def seconds_since(client: Any, request_id: str) -> float:
         (request_id,),
     )
     return found
+
+
+def test_a_dead_letter_sent_again_comes_back_counted(client: Any, wait_until: Callable[..., None]) -> None:
+    settings = client.stack.kafka_settings()
+    topic = "penstock.pipelines.requested"
+
+    def letters() -> list[tuple[bytes | None, int]]:
+        with DeadLetters(settings, f"{topic}.dlq") as found:
+            return [(letter.value, origin(letter).replays) for letter in found.read(found.ids)]
+
+    client.produce(topic, "default", b"no JSON")
+    wait_until(lambda: letters() == [(b"no JSON", 0)])
+    with DeadLetters(settings, f"{topic}.dlq") as found, Producer(settings, "test") as sender:
+        assert found.replay(sender, found.chosen([])) == 1
+    wait_until(lambda: letters() == [(b"no JSON", 1)])
 
 
 def test_a_wiped_kafka_loses_nothing(client: Any, wait_until: Callable[..., None]) -> None:

@@ -10,14 +10,18 @@ from click.testing import CliRunner, Result
 
 from penstock import cli
 from penstock.cli import exit_codes
-from penstock.events.topics import CANCEL_REQUESTED, PIPELINES_REQUESTED
+from penstock.events.envelope import header
+from penstock.events.topics import CANCEL_REQUESTED, JOBS_STATUS, PIPELINES_REQUESTED, PIPELINES_STATUS
+from penstock.kafka import publish
 from penstock.kafka.admin import apply_topics
 from penstock.kafka.dlq import dead_letter
 from penstock.kafka.producer import Producer
 from penstock.kafka.records import Record
+from penstock.kafka.tail import TailSource
 from penstock.runtime.settings import KafkaSettings
 from penstock.store.database import Database
 from penstock.store.tenants import identify
+from penstock.testing.graphs import World
 
 
 def penstock(*words: str) -> Result:
@@ -121,3 +125,27 @@ def test_dead_letters_are_sent_again_or_dropped(
     }
     assert penstock("dlq", "drop", topic, "--all", "--yes").exit_code == exit_codes.OK
     assert json.loads(penstock("dlq", "show", topic, "--json").stdout)["records"] == []
+
+
+@pytest.mark.usefixtures("dsn")
+def test_status_records_are_published_again(
+    db: Database, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENSTOCK_KAFKA_BOOTSTRAP", kafka_settings.kafka_bootstrap)
+    apply_topics(kafka_settings)
+    world = World(db, [{}, {}], [(0, 1)])
+    world.run(0)
+    tail = TailSource(kafka_settings, [JOBS_STATUS.name, PIPELINES_STATUS.name])
+    made = publish.records(world.changes, "test")
+    status = [one for one in made if one.topic in (JOBS_STATUS.name, PIPELINES_STATUS.name)]
+    assert penstock("status", "republish", "--hours", "0").exit_code == exit_codes.USAGE
+    counts = json.loads(penstock("status", "republish", "--json").stdout)["records"]
+    assert sum(counts.values()) == len(status)
+    found: list[Record] = []
+    while len(found) < len(status):
+        found += tail.poll(0.1)
+    tail.close()
+    assert {header(one.headers, "replayed") for one in found} == {"1"}
+    assert sorted(json.dumps(json.loads(one.value or b""), sort_keys=True) for one in found) == sorted(
+        json.dumps(json.loads(one.value or b""), sort_keys=True) for one in status
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import sys
@@ -68,6 +69,37 @@ def test_ready_then_stopped(tmp_path: Path) -> None:
     assert heard.states == ["starting", "ready", "stopping", "stopped"]
     assert component.pid == 0
     assert not started(pid)
+
+
+def test_it_is_prepared_before_each_run(tmp_path: Path) -> None:
+    runs: list[int] = []
+
+    async def prepare() -> None:
+        runs.append(len(runs))
+
+    async def scene() -> None:
+        heard = Heard()
+        made = dataclasses.replace(spec(tmp_path, WAITS), prepare=prepare)
+        component = Component(made, heard, backoff=(0.0,))
+        await component.start()
+        os.kill(component.pid, signal.SIGKILL)
+        await heard.ready_again.wait()
+        await component.stop()
+
+    asyncio.run(scene())
+    assert runs == [0, 1]
+
+
+def test_one_that_cannot_be_prepared_says_why(tmp_path: Path) -> None:
+    async def prepare() -> None:
+        raise StopProcess("no disk")
+
+    async def scene() -> None:
+        component = Component(dataclasses.replace(spec(tmp_path, WAITS), prepare=prepare), Heard())
+        with pytest.raises(StopProcess, match="thing-0 cannot be made ready: no disk"):
+            await component.start()
+
+    asyncio.run(scene())
 
 
 def test_one_that_dies_is_started_again_and_said(tmp_path: Path) -> None:

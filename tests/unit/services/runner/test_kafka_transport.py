@@ -12,7 +12,7 @@ from penstock.events.codec import encode
 from penstock.events.envelope import header
 from penstock.events.jobs import Grant, Report, Reports
 from penstock.events.workers import Control, Grants, Heartbeat, Offer, Settled
-from penstock.kafka.memory import MemoryBus
+from penstock.kafka.memory import MemoryBus, MemoryTailSource
 from penstock.kafka.partitioner import partition_for
 from penstock.kafka.records import Outgoing
 from penstock.testing.clock import ManualClock
@@ -108,6 +108,24 @@ def test_every_record_has_its_key_and_envelope() -> None:
         assert header(frame.headers, "ce_id") == "j/1/5"
 
     in_loop(body)
+
+
+def test_a_carrier_that_began_anew_is_told_in_the_loop() -> None:
+    async def body() -> None:
+        bus, told = MemoryBus(), asyncio.Event()
+        hooks: list[Callable[[], None]] = []
+
+        def open_source(moved: Callable[[], None]) -> MemoryTailSource:
+            hooks.append(moved)
+            return bus.tail([topics.WORKERS_CONTROL.name])
+
+        transport = KafkaTransport(SESSION, bus.sender(), bus.sender(), open_source, ManualClock())
+        await transport.start(lambda _: None, lambda _: None, told.set)
+        await asyncio.to_thread(hooks[0])
+        await told.wait()
+        await transport.close()
+
+    asyncio.run(body())
 
 
 def test_what_is_not_acknowledged_is_said() -> None:

@@ -158,6 +158,25 @@ def test_frames_without_stored_are_sent_again_after_a_while(
     in_loop(body)
 
 
+def test_all_that_is_not_stored_is_sent_again_when_the_carrier_began_anew(
+    tmp_path: Path, new_grant: Callable[..., Grant]
+) -> None:
+    async def body() -> None:
+        it = Ship(tmp_path, ManualClock())
+        output = it.shipper.open(new_grant(), lambda: None)
+        output.write("stdout", b"one\n")
+        assert [text(payload) for _, payload in await it.wire.batches.get()] == [["one"]]
+        it.wire.open.clear()
+        output.write("stdout", b"two\n")
+        assert [text(payload) for _, payload in await it.wire.batches.get()] == [["two"]]
+        it.shipper.send_again()  # while the second is on its way
+        it.wire.open.set()
+        assert [text(payload) for _, payload in await it.wire.batches.get()] == [["one"], ["two"]]
+        await it.shipper.flush(1)
+
+    in_loop(body)
+
+
 def test_the_next_process_sends_what_was_left_under_its_own_session(
     tmp_path: Path, clock: ManualClock, new_grant: Callable[..., Grant]
 ) -> None:
