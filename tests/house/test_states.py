@@ -36,6 +36,7 @@ MOVES: Final[dict[str, set[tuple[str | None, str]]]] = {
         *(("ASSIGNED", state) for state in ("FAILED", "RETRYING")),  # it never ran
         ("CANCELLING", "CANCELLED"),
     },
+    "queue_due_v1": {("QUEUED", "FAILED")},
     "refuse_v1": {("QUEUED", "FAILED")},
     "release_v1": {
         *((held, state) for held in ("ASSIGNED", "RUNNING") for state in ("QUEUED", "FAILED")),

@@ -73,6 +73,7 @@ def _read_job(
         env=given.get("env", NOTHING),
         steps=given["run"] if "run" in given else given.get("steps", ()),
         timeout_seconds=timeout.get("run", DEFAULT_TIMEOUT_SECONDS),
+        queue_seconds=timeout.get("queue"),
         grace_seconds=timeout.get("cancel-grace", DEFAULT_GRACE_SECONDS),
         retry_max=merged.get("retry", NOTHING).get("max", 0),
         continue_on_error=merged.get("continue-on-error", False),

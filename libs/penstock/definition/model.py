@@ -46,6 +46,8 @@ class JobSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     executor: str = DEFAULT_EXECUTOR
     timeout: float = DEFAULT_TIMEOUT_SECONDS
     """Seconds that an attempt may run."""
+    queue: float | None = None
+    """Seconds that it may be QUEUED at a time; None: no limit."""
     grace: float = DEFAULT_GRACE_SECONDS
     """Seconds between SIGTERM and SIGKILL."""
     shell: str = ""
@@ -69,6 +71,7 @@ class Job(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The job's own."""
     steps: tuple[Step, ...]
     timeout_seconds: float
+    queue_seconds: float | None
     grace_seconds: float
     retry_max: int
     continue_on_error: bool
@@ -104,6 +107,7 @@ class PlannedJob(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     continue_on_error: bool
     retry_max: int
     timeout_seconds: float
+    queue_seconds: float | None
     grace_seconds: float
     needs: tuple[str, ...]
     """As written, each once; what a stage implies is in the plan's edges only."""

@@ -90,6 +90,7 @@ def _planned(job: Job, lane: Lane, file_wide: dict[str, str]) -> PlannedJob:
         continue_on_error=job.continue_on_error,
         retry_max=job.retry_max,
         timeout_seconds=job.timeout_seconds,
+        queue_seconds=job.queue_seconds,
         grace_seconds=job.grace_seconds,
         needs=tuple(dict.fromkeys(job.needs)) if job.needs else (),
         spec=_spec(job, {**file_wide, **job.env} if job.env else file_wide),
@@ -110,6 +111,8 @@ def _spec(job: Job, env: dict[str, str]) -> dict[str, Any]:
         spec["executor"] = job.executor
     if job.timeout_seconds != DEFAULT_TIMEOUT_SECONDS:
         spec["timeout"] = job.timeout_seconds
+    if job.queue_seconds is not None:
+        spec["queue"] = job.queue_seconds
     if job.grace_seconds != DEFAULT_GRACE_SECONDS:
         spec["grace"] = job.grace_seconds
     if job.shell:

@@ -108,7 +108,7 @@ _TIMEOUT: Final[Schema] = {
     "title": "Timeout",
     "oneOf": [
         _ref("duration"),
-        _object(shape.TIMEOUT, {"run": _ref("duration"), "cancel-grace": _ref("duration")}),
+        _object(shape.TIMEOUT, dict.fromkeys(("run", "queue", "cancel-grace"), _ref("duration"))),
     ],
 }
 _RETRY: Final[Schema] = {

@@ -28,7 +28,7 @@ _FILE_WIDE: Final = {
     "shell": "Shell that runs each `run` text, such as bash, sh, or python.",
     "runs-on": "Which runners may take a job: {pool, labels}, or a list of labels.",
     "executor": "What runs a job: process (the default), noop (nothing, at once), or a plug-in's name.",
-    "timeout": "How long an attempt may run: 15m, or {run, cancel-grace}. Default 1h.",
+    "timeout": "How long an attempt may run: 15m, or {run, queue, cancel-grace}. Default 1h.",
     "retry": "How often to try again after a failure.",
     "continue-on-error": "When true, a failure does not fail what depends on it, nor the pipeline.",
 }
@@ -126,9 +126,9 @@ TIMEOUT: Final = Place(
     title="`timeout`",
     built={
         "run": "How long an attempt may run: 15m.",
+        "queue": "How long a job may wait in the queue: 2h. Default: without a limit.",
         "cancel-grace": "Seconds between SIGTERM and SIGKILL. Default 30s.",
     },
-    later={"queue": "leave it out: a job waits in the queue without a limit"},
 )
 RETRY: Final = Place(
     title="`retry`",

@@ -126,13 +126,13 @@ def read_duration(report: Report, path: Path, value: Any) -> float | None:
 
 
 def read_timeout(report: Report, path: Path, value: Any) -> dict[str, float | None]:
-    """`15m` or {run, cancel-grace}: the keys that were given, in seconds."""
+    """`15m` or {run, queue, cancel-grace}: the keys that were given, in seconds."""
     if isinstance(value, dict):
         return read_object(report, path, value, _TIMEOUT, shape.TIMEOUT)
     return {"run": read_duration(report, path, value)}
 
 
-_TIMEOUT: Final[dict[str, Reader]] = {"run": read_duration, "cancel-grace": read_duration}
+_TIMEOUT: Final[dict[str, Reader]] = dict.fromkeys(("run", "queue", "cancel-grace"), read_duration)
 
 
 def _read_retry_max(report: Report, path: Path, value: Any) -> int | None:

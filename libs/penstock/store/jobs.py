@@ -112,6 +112,11 @@ def retry_due(db: Database, changes: Changes, *, limit: int, actor: str) -> None
     changes.take(db.call("retry_due_v1", limit, actor))
 
 
+def queue_due(db: Database, changes: Changes, *, limit: int, actor: str) -> None:
+    """QUEUED -> FAILED, and what follows, for jobs that waited in the queue for longer than they may."""
+    changes.take(db.call("queue_due_v1", limit, actor))
+
+
 def expired_sessions(db: Database) -> list[str]:
     """Sessions that hold leases over by the database clock, sorted."""
     answer: list[str] = db.call("expired_sessions_v1")

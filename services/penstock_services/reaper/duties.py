@@ -63,6 +63,7 @@ class Duties:
         return [
             Duty("relay", 0, self._relay),
             Duty("retries", 0, self._retries),
+            Duty("queue", 0, self._queue_due, judges=True),
             Duty("timers", 0, self._stop_due, judges=True),
             Duty("leases", 0, self._expire, judges=True),
             Duty("lost work", sweep, self._lost),
@@ -89,6 +90,10 @@ class Duties:
                 self._db, changes, items, expired=True, policy=self._policy, actor=self._actor
             )
             self._metrics.inc("penstock_lease_expired_total", len(taken))
+        return []
+
+    def _queue_due(self, changes: Changes, _now: float) -> list[Outgoing]:
+        jobs.queue_due(self._db, changes, limit=self._rows, actor=self._actor)
         return []
 
     def _stop_due(self, _changes: Changes, now: float) -> list[Outgoing]:

@@ -91,6 +91,7 @@ FAILING: list[tuple[object, str]] = [
     (outbox, "relay"),
     (jobs, "retry_due"),
     (jobs, "outage"),
+    (jobs, "queue_due"),
     (jobs, "due_sessions"),
     (jobs, "expired_sessions"),
     (jobs, "reconcile"),

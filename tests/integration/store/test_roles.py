@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from penstock.core.errors import StopProcess
-from penstock.store import jobs, logs, outbox, requests, tenants, workers
+from penstock.core.errors import RetryLater, StopProcess
+from penstock.store import jobs, logs, migrate, outbox, requests, tenants, workers
 from penstock.store.changes import Changes
 from penstock.store.database import Database
 from penstock.store.roles import SERVICES, service_dsn
@@ -47,6 +47,13 @@ def test_a_job_goes_its_way_through_the_hands_of_the_services(connect: Callable[
     jobs.expired(reaper, jobs.expired_sessions(reaper), 10)
     jobs.release(reaper, Changes(), [], expired=True, policy=POLICY, actor=ACTOR)
     jobs.retry_due(reaper, Changes(), limit=10, actor=ACTOR)
+    jobs.queue_due(reaper, Changes(), limit=10, actor=ACTOR)
+    jobs.stop_due(reaper, jobs.due_sessions(reaper), 10)
+    jobs.outage(reaper, "reaper-0", gap_seconds=2, longest_seconds=15)
+    jobs.reconcile(reaper, Changes(), limit=10, actor=ACTOR)
+    jobs.lease_counts(reaper)
+    jobs.overdue(reaper)
+    jobs.late(world.db, [])
     jobs.lost(reaper, Changes(), older_than=0)
     jobs.queue_depth(reaper)
     requests.unapplied(reaper, 10)
@@ -90,3 +97,30 @@ def test_the_planner_flags_come_with_the_role(connect: Callable[[str], Database]
     assert connect("advancer").one("SHOW enable_hashjoin") == "off"
     assert connect("gateway").one("SHOW enable_hashjoin") == "on"
     assert connect("advancer").one("SHOW timezone") == "UTC"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_timeouts_come_with_the_role(connect: Callable[[str], Database], service: str) -> None:
+    db = connect(service)
+    longest = "10s" if service == "gateway" else "1min"
+    assert [db.one("SHOW lock_timeout"), db.one("SHOW statement_timeout")] == ["10s", longest]
+    assert db.one("SHOW transaction_timeout") == "2min"
+
+
+def test_what_takes_too_long_is_tried_again(connect: Callable[[str], Database]) -> None:
+    db = connect("reaper")
+    db.rows("SET statement_timeout = '20ms'")
+    with pytest.raises(RetryLater, match="statement timeout"):
+        db.rows("SELECT pg_sleep(30)")
+
+
+def test_the_values_of_an_operator_stay(postgres_dsn: str, connect: Callable[[str], Database]) -> None:
+    owner = Database(postgres_dsn, "test")
+    owner.rows("ALTER ROLE penstock_logs SET statement_timeout = '7s'")
+    owner.rows("DELETE FROM schema_ledger WHERE file = 'roles/roles.sql'")
+    try:
+        assert migrate.migrate(postgres_dsn) == ["roles/roles.sql"]
+        assert connect("logs").one("SHOW statement_timeout") == "7s"
+    finally:
+        owner.rows("ALTER ROLE penstock_logs SET statement_timeout = '60s'")
+        owner.close()

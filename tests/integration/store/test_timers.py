@@ -151,6 +151,44 @@ def test_what_ran_too_long_and_expires_is_tried_again_by_policy(db: Database, la
     assert world.states() == ["QUEUED"]
 
 
+def queue_due(world: World) -> None:
+    jobs.queue_due(world.db, world.changes, limit=1000, actor=ACTOR)
+
+
+def test_a_job_that_waits_too_long_in_the_queue_fails(db: Database, later: Later) -> None:
+    world = World(db, [{"spec": {"queue": 60}}, {}], [(0, 1)])
+    assert timers(world) == {"queue": 60}
+    later(59)
+    queue_due(world)
+    assert world.states() == ["QUEUED", "PENDING"]
+    later(2)
+    queue_due(world)
+    assert world.history(0)[-1] == (2, "QUEUED", "FAILED", "queue-timeout")
+    assert [one["job_id"] for one in world.changes.undecided] == [world.jobs[1]]
+    assert world.claim(0) == []
+    assert timers(world) == {}
+    assert world.jobs[0] not in [job_id for job_id, _ in jobs.ready_keys(db)]
+
+
+def test_the_time_in_the_queue_counts_anew_each_time(db: Database, later: Later) -> None:
+    world = World(db, [{"spec": {"queue": 60}}] * 2)
+    later(40)
+    world.claim(0, 1)
+    world.start(1)
+    items = [{"job_id": world.jobs[0], "token": world.tokens[world.jobs[0]]}]
+    jobs.release(db, world.changes, items, expired=False, policy=POLICY, actor=ACTOR)
+    assert timers(world) == {"queue": 60}
+    later(30)
+    queue_due(world)
+    assert world.states() == ["QUEUED", "RUNNING"], "that of the claimed one had no effect"
+    assert set(timers(world, 1)) == {"run"}
+    later(31)
+    queue_due(world)
+    assert world.states() == ["FAILED", "RUNNING"]
+    world.finish(1)
+    assert world.state() == "FAILED"
+
+
 def test_a_cancel_that_nobody_heeds_ends_with_its_grace(db: Database, later: Later) -> None:
     world = started(db, spec={"timeout": 600, "grace": 20})
     cancel(world)

@@ -105,7 +105,6 @@ IN_A_JOB = [
     ("run: x, ▸name: b", "name", "not a key", "its key under `jobs`"),
     ("steps: [{▸uses: x}]", "steps[0].uses", "not a key of a step", "actions are not run"),
     ("steps: [{run: x, ▸if: always()}]", "steps[0].if", "`if` is not supported yet", ""),
-    ("run: x, timeout: {▸queue: 5m}", "timeout.queue", "`queue` is not supported yet", ""),
     ("run: x, retry: {▸on: [x]}", "retry.on", "`on` is not supported yet", ""),
     ("run: x, retry: {▸backoff: 1}", "retry.backoff", "not supported yet", ""),
     ("run: x, ▸steps: [{run: y}]", "steps", "`run` or `steps`, not both", ""),

@@ -38,7 +38,7 @@ jobs:
     needs: [a, a]
     shell: bash
     env: { B: job }
-    timeout: { run: 10m, cancel-grace: 5s }
+    timeout: { run: 10m, queue: 2h, cancel-grace: 5s }
     steps:
       - { id: one, name: First, run: ls, shell: sh, env: { C: step }, timeout: 1m }
       - { run: pwd, continue-on-error: true, working-directory: src }
@@ -58,6 +58,7 @@ jobs:
         ],
         "env": {"A": "file", "B": "job"},
         "timeout": 600,
+        "queue": 7200,
         "grace": 5,
         "shell": "bash",
     }
@@ -69,6 +70,7 @@ jobs:
         ),
         env={"A": "file", "B": "job"},
         timeout=600,
+        queue=7200,
         grace=5,
         shell="bash",
     )

@@ -73,7 +73,7 @@ def test_every_key_of_the_table_is_read_and_no_other() -> None:
         ({"run": "x", "timeout": "soon"}, False),
         ({"run": "x", "timeout": ""}, False),
         ({"run": "x", "timeout": 0}, False),
-        ({"run": "x", "timeout": {"queue": 5}}, False),
+        ({"run": "x", "timeout": {"queue": 5}}, True),
         ({"run": "x", "retry": {"max": 20}}, True),
         ({"run": "x", "retry": {"max": 21}}, False),
         ({"run": "x", "retry": 2}, False),

@@ -12,6 +12,8 @@ BEGIN
 
     WITH gone AS (
         DELETE FROM ready AS r WHERE r.job_id = ANY (ids)
+    ), untimed AS (
+        DELETE FROM timers AS t WHERE t.job_id = ANY (ids) AND t.kind = 'queue'
     ), u AS (
         UPDATE jobs AS j SET state = 'FAILED', previous = j.state, version = j.version + 1,
             reason = 'infra-error', exit_code = NULL, duration_ms = NULL, changed_at = at

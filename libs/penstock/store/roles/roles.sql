@@ -3,10 +3,18 @@
 -- The planner flags keep generic plans of the transitions on index lookups (facts: hash joins read whole
 -- partitions to update 50 rows). They hang on the role, so a pooler does not lose them; the gateway, which
 -- also reports, has none.
+-- The timeouts bound what one statement may do to all others; who meets one tries again, for every statement may be
+-- repeated. An operator's own values stay.
+--   lock_timeout 10 s: the longest that others hold their rows is an acceptance or a cancel of 10,000 jobs, seconds;
+--     detaching a partition waits for an exclusive lock, and meanwhile all others queue up behind it.
+--   statement_timeout 60 s: ten times such an acceptance. The gateway, 10 s: its callers wait no longer than that.
+--   transaction_timeout 120 s: statements end before that. It ends a session whose client was stopped while it was being
+--     answered: that one holds its rows, and no other timeout reaches it.
 DO $$
 DECLARE
-    role text;
-    flag text;
+    role    text;
+    flag    text;
+    setting text;
 BEGIN
     FOREACH role IN ARRAY ARRAY['intake', 'advancer', 'dispatcher', 'reaper', 'canceller', 'logs', 'gateway'] LOOP
         role := 'penstock_' || role;
@@ -14,13 +22,18 @@ BEGIN
             IF to_regrole(role) IS NULL THEN
                 EXECUTE format('CREATE ROLE %I LOGIN', role);
             END IF;
-            IF role <> 'penstock_gateway' AND NOT EXISTS (SELECT FROM pg_db_role_setting AS s
-                    WHERE s.setrole = to_regrole(role) AND s.setdatabase = 0) THEN
-                FOREACH flag IN ARRAY ARRAY['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan'] LOOP
-                    EXECUTE format('ALTER ROLE %I SET %I = off', role, flag);
-                END LOOP;
-                EXECUTE format('ALTER ROLE %I SET plan_cache_mode = force_generic_plan', role);
-            END IF;
+            FOR flag, setting IN
+                SELECT s.flag, s.setting FROM (VALUES ('lock_timeout', '10s'), ('transaction_timeout', '120s'),
+                    ('statement_timeout', CASE role WHEN 'penstock_gateway' THEN '10s' ELSE '60s' END),
+                    ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('enable_seqscan', 'off'),
+                    ('plan_cache_mode', 'force_generic_plan')) AS s(flag, setting)
+                WHERE (role <> 'penstock_gateway' OR s.flag LIKE '%timeout')
+                    AND NOT EXISTS (SELECT FROM pg_db_role_setting AS kept, unnest(kept.setconfig) AS one
+                        WHERE kept.setrole = to_regrole(role) AND kept.setdatabase = 0
+                            AND one LIKE s.flag || '=%')
+            LOOP
+                EXECUTE format('ALTER ROLE %I SET %I = %L', role, flag, setting);
+            END LOOP;
         EXCEPTION WHEN duplicate_object OR unique_violation OR internal_error THEN
             NULL;  -- Another database of this cluster is being set up at this moment.
         END;
@@ -50,7 +63,8 @@ GRANT SELECT ON ready, leases TO penstock_dispatcher;
 
 GRANT EXECUTE ON FUNCTION renew_v1, start_v1, release_v1, expired_sessions_v1, expired_v1, retry_due_v1,
     relay_v1, lost_v1, unapplied_v1, ensure_partitions_v1, detach_partitions_v1, forget_v1,
-    close_unknown_logs_v1, outage_v1, due_sessions_v1, stop_due_v1, reconcile_v1 TO penstock_reaper;
+    close_unknown_logs_v1, outage_v1, due_sessions_v1, stop_due_v1, queue_due_v1,
+    reconcile_v1 TO penstock_reaper;
 GRANT SELECT ON outbox, ready, leases, timers TO penstock_reaper;
 GRANT SELECT, UPDATE, DELETE ON workers TO penstock_reaper;
 GRANT EXECUTE ON FUNCTION meet_cluster_v1, take_history_v1, gave_history_v1 TO penstock_reaper;
