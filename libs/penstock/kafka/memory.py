@@ -9,7 +9,7 @@ import random
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from penstock.core.errors import RetryLater
 from penstock.kafka.partitioner import partition_for
@@ -29,6 +29,8 @@ class MemoryBus:
         self.groups: defaultdict[str, Group] = defaultdict(Group)
         self.away = False
         """While true every send fails, as with no broker in reach."""
+        self.order: random.Random | None = None
+        """Draws the order in which a poll takes its partitions; None: in turn."""
         self._partitions = partitions
         self._random = random.Random(seed)
 
@@ -125,6 +127,12 @@ class Group:
         self._members.pop(member, None)
         self._deal()
 
+    def release(self, member: str, partitions: Iterable[Partition]) -> None:
+        """Those of these partitions that it still holds are free."""
+        for partition in partitions:
+            if self.owners.get(partition) == member:
+                del self.owners[partition]
+
     def _deal(self) -> None:
         self.shares = {member: set() for member in self._members}
         readers: defaultdict[Partition, list[str]] = defaultdict(list)
@@ -180,10 +188,7 @@ class _MemorySource:
     def _take(self, max_records: int, max_bytes: int) -> list[Record]:
         batch: list[Record] = []
         room = max_bytes
-        order = sorted(self._next)
-        self._turn += 1
-        start = self._turn % len(order) if order else 0
-        for partition in order[start:] + order[:start]:
+        for partition in self._ordered():
             for record in self._bus.logs[partition][self._next[partition] :]:
                 room -= len(record.key or b"") + len(record.value or b"")
                 if len(batch) == max_records or (room < 0 and batch):
@@ -191,6 +196,14 @@ class _MemorySource:
                 batch.append(record)
                 self._next[partition] += 1
         return batch
+
+    def _ordered(self) -> list[Partition]:
+        order = sorted(self._next)
+        if self._bus.order is not None:
+            return self._bus.order.sample(order, len(order))
+        self._turn += 1
+        start = self._turn % len(order) if order else 0
+        return order[start:] + order[:start]
 
 
 class MemoryGroupSource(_MemorySource):
@@ -209,15 +222,18 @@ class MemoryGroupSource(_MemorySource):
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
         self._member = str(uuid.uuid4())
+        self._partitions = bus.partitions_of(topics)
         self._polled = False
+        self._fenced = False
         with bus.changed:
-            self._group.join(self._member, bus.partitions_of(topics))
+            self._group.join(self._member, self._partitions)
 
     def commit(self, upto: Mapping[Partition, int] | None = None) -> None:
         """See `Source.commit`."""
         with self._bus.changed:
             for partition, offset in (self._next if upto is None else upto).items():
-                if partition in self._next and offset > self._group.committed.get(partition, -1):
+                owned = partition in self._next and self._group.owners.get(partition) == self._member
+                if owned and offset > self._group.committed.get(partition, -1):
                     self._group.committed[partition] = offset
 
     def positioned(self) -> bool:
@@ -230,8 +246,23 @@ class MemoryGroupSource(_MemorySource):
             self._let_go(set(self._next))
             self._group.leave(self._member)
 
+    def fence(self) -> None:
+        """It was silent for too long, as a broker finds: others have its share at once.
+
+        The member learns of it at its next poll, and joins again; until then its commits count for nothing.
+        """
+        with self._bus.changed:
+            self._group.release(self._member, self._next)
+            self._group.leave(self._member)
+            self._fenced = True
+            self._bus.changed.notify_all()
+
     def _rebalance(self) -> None:
         self._polled = True
+        if self._fenced:
+            self._fenced = False
+            self._let_go(set(self._next))
+            self._group.join(self._member, self._partitions)
         share = self._group.shares[self._member]
         self._let_go(set(self._next) - share)
         new = share - set(self._group.owners)
@@ -242,8 +273,8 @@ class MemoryGroupSource(_MemorySource):
             self._on_assigned(new)
 
     def _let_go(self, gone: set[Partition]) -> None:
+        self._group.release(self._member, gone)
         for partition in gone:
-            del self._group.owners[partition]
             del self._next[partition]
         if gone:
             self._bus.changed.notify_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 from psycopg import sql
 
@@ -25,3 +26,47 @@ def set_passwords(server: Database, passwords: Mapping[str, str]) -> None:
     for service, password in passwords.items():
         role, secret = sql.Identifier(role_of(service)), sql.Literal(password)
         server.rows(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, secret))
+
+
+def make_clock_virtual(db: Database) -> None:
+    """From now on the time of this database is what `set_clock` says, for its every connection."""
+    db.rows("CREATE TABLE virtual_clock (at timestamptz NOT NULL)")
+    db.rows("INSERT INTO virtual_clock VALUES (clock_timestamp())")
+    db.rows(
+        "CREATE OR REPLACE FUNCTION clock_v1() RETURNS timestamptz LANGUAGE sql VOLATILE"
+        " AS 'SELECT at FROM virtual_clock'"
+    )
+    db.rows(
+        "CREATE FUNCTION set_virtual_clock(now double precision) RETURNS void LANGUAGE sql"
+        " AS 'UPDATE virtual_clock SET at = to_timestamp(now)'"
+    )
+
+
+def make_repeatable(db: Database) -> None:
+    """Vacuum and analyze no table that is there: no plan, and so no order of rows, changes under way."""
+    leaves = db.rows(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    )
+    alter = sql.SQL("ALTER TABLE {} SET (autovacuum_enabled = false)")
+    db.rows(sql.SQL("; ").join(alter.format(sql.Identifier(name)) for (name,) in leaves))
+
+
+def set_clock(db: Database, now: float) -> None:
+    """Unix seconds that a virtual clock shows from now on."""
+    db.call("set_virtual_clock", now)
+
+
+def replace_function(db: Database, text: str) -> None:
+    """Run the text of a function's file, which may be changed on purpose."""
+    db.rows(cast(Any, text))
+
+
+def empty(db: Database) -> None:
+    """Delete what was ever asked of Penstock: all rows but those of tenants and tokens."""
+    tables = db.rows(
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
+        " AND relnamespace = 'public'::regnamespace"
+        " AND relname NOT IN ('schema_ledger', 'virtual_clock', 'tenants', 'tokens') ORDER BY relname"
+    )
+    deletes = [sql.SQL("DELETE FROM {}").format(sql.Identifier(name)) for (name,) in tables]
+    db.rows(sql.SQL("; ").join(deletes))

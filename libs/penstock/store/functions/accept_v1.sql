@@ -48,8 +48,9 @@ BEGIN
         INSERT INTO jobs AS j (id, pipeline_id, tenant, name, pool, lane, state, version, unmet, retry_max,
             continue_on_error, conditional, changed_at)
         SELECT n.id, n.pipeline_id, n.tenant, n.name, n.pool, n.lane,
-            CASE WHEN n.unmet = 0 THEN 'QUEUED' ELSE 'PENDING' END, 1, n.unmet, n.retry_max,
-            n.continue_on_error, n.condition NOT IN ('', 'success'), at
+            -- A root that waits for a failure waits for the pure decide: nothing can have failed.
+            CASE WHEN n.unmet = 0 AND n.condition <> 'failure' THEN 'QUEUED' ELSE 'PENDING' END, 1,
+            n.unmet, n.retry_max, n.continue_on_error, n.condition NOT IN ('', 'success'), at
         FROM n
         RETURNING j AS job)
     SELECT array_agg(j.job) INTO born FROM j;
