@@ -23,7 +23,7 @@ def corpus() -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_schedules_keep_the_protocol(real_servers: Servers) -> None:
     # The same seeds in every run: a failure is the change's own. `make verify` looks further.
     outcomes = run_many(real_servers.postgres.postgres_dsn, range(SCHEDULES))
