@@ -12,7 +12,7 @@ import msgspec
 import orjson
 from aiohttp import web
 
-from penstock.core.errors import Problem, RetryLater
+from penstock.core.errors import PenstockError, Problem, RetryLater
 from penstock.core.ids import uuid7
 from penstock.definition.limits import MAX_JSON_BYTES, MAX_YAML_BYTES
 from penstock.definition.request import read_request
@@ -20,6 +20,7 @@ from penstock.events import pipelines, topics
 from penstock.events.codec import encode
 from penstock.events.envelope import envelope, traceparent
 from penstock.events.pipelines import DefinitionRef, PipelineRequested
+from penstock.kafka.acks import awaitable
 from penstock.kafka.records import Outgoing
 from penstock.runtime.clock import rfc3339
 from penstock.runtime.log import logger
@@ -200,22 +201,14 @@ async def _by_kafka_alone(gateway: Gateway, asked: Asked) -> web.Response:
 
     The key may mean an older pipeline already, so an id that we made up is not told: it may be another one.
     """
-    loop = asyncio.get_running_loop()
-    acked: asyncio.Future[Exception | None] = loop.create_future()
-
-    def settle(error: Exception | None) -> None:
-        if not acked.done():
-            acked.set_result(error)
-
-    def done(error: Exception | None) -> None:
-        loop.call_soon_threadsafe(settle, error)
-
     chosen = asked.requested.pipeline_id
+    acked, done = awaitable()
     gateway.sender.post([_record(gateway, asked, chosen)], done)
-    error = await acked
-    if error is not None:
+    try:
+        await acked
+    except PenstockError as error:
         log.warning("request refused", error=str(error))
-        raise away("postgres and kafka")
+        raise away("postgres and kafka") from error
     return _answer(gateway, 202, asked, chosen or None, "RECEIVED")
 
 

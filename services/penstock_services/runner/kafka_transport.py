@@ -6,7 +6,6 @@ Grants and control records are keyed by session, so one partition of each topic 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -15,6 +14,7 @@ from penstock.events import jobs, logs, topics, workers
 from penstock.events.codec import encode
 from penstock.events.envelope import Headers, envelope, traceparent
 from penstock.events.logs import FrameHead
+from penstock.kafka.acks import awaitable
 from penstock.kafka.feeds import Feeds
 from penstock.kafka.ports import Sender, Source
 from penstock.kafka.records import Outgoing, Record
@@ -144,13 +144,7 @@ class KafkaTransport:
             self._on_control(workers.control.decode(record.value))
 
     async def _send(self, sender: Sender, records: Sequence[Outgoing]) -> None:
-        acked: asyncio.Future[None] = self._loop.create_future()
-
-        def done(error: Exception | None) -> None:
-            # The loop is closed when the sender delivers its last records after the session's end.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(_settle, acked, error)
-
+        acked, done = awaitable()
         sender.post(records, done)
         await acked
 
@@ -170,15 +164,6 @@ class KafkaTransport:
         )
         named = [(name, FRAME_CONTENT if name == "content-type" else value) for name, value in headers]
         return [*named, *logs.frame_headers(head)]
-
-
-def _settle(acked: asyncio.Future[None], error: Exception | None) -> None:
-    if acked.done():  # whoever waited was cancelled
-        return
-    if error is None:
-        acked.set_result(None)
-    else:
-        acked.set_exception(error)
 
 
 def session_source(settings: KafkaSettings, session_id: str, clock: Clock, on_moved: OnMoved) -> Source:

@@ -14,6 +14,7 @@ from penstock.definition.digest import digest
 from penstock.definition.names import CONTROL
 from penstock.definition.request import MAX_REQUEST_ID_BYTES
 from penstock.kafka import publish
+from penstock.kafka.acks import awaitable
 from penstock.runtime.clock import rfc3339
 from penstock.runtime.log import logger
 from penstock.store import outbox, requests
@@ -111,15 +112,7 @@ def _refuse(made: dict[str, Any], wish: views.RerunRequest, key: str) -> NoRetur
 
 async def _publish(gateway: Gateway, changes: Changes) -> None:
     """Publish what was committed; what Kafka does not take soon is left to the relay."""
-    loop = asyncio.get_running_loop()
-    acked: asyncio.Future[Exception | None] = loop.create_future()
-
-    def settle(error: Exception | None) -> None:
-        if not acked.done():
-            acked.set_result(error)
-
-    def done(error: Exception | None) -> None:
-        loop.call_soon_threadsafe(settle, error)
+    acked, done = awaitable()
 
     def post() -> None:
         actor = gateway.process.instance
@@ -129,9 +122,7 @@ async def _publish(gateway: Gateway, changes: Changes) -> None:
 
     try:
         await asyncio.to_thread(post)
-        error = await asyncio.wait_for(acked, PUBLISHED_SECONDS)
-        if error is not None:
-            raise error
+        await asyncio.wait_for(acked, PUBLISHED_SECONDS)
         await gateway.pool.run(outbox.acked, changes.outbox_ids)
     except (PenstockError, TimeoutError) as error:
         log.warning("rerun left to the relay", error=str(error))
