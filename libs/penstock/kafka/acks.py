@@ -9,7 +9,7 @@ from penstock.kafka.ports import Done
 
 
 def awaitable() -> tuple[asyncio.Future[None], Done]:
-    """A future of the running loop, and the `on_done` that settles it: with None or what `send` would raise."""
+    """A future of the running loop, and the `on_done` that settles it: None, or what `send` would raise."""
     loop = asyncio.get_running_loop()
     acked: asyncio.Future[None] = loop.create_future()
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import select
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, LiteralString, TypeVar
 
 import orjson
 import psycopg
-from psycopg import errors, pq, sql
+from psycopg import errors, generators, pq, sql
 from psycopg.types.json import set_json_loads
 
 from penstock.core.errors import DeadLetter, RetryLater, StopProcess
@@ -48,8 +47,8 @@ class Database:
     def call(self, function: LiteralString, *arguments: Argument) -> Any:
         """What a function of the schema answers: JSON, or nothing. Raises like `rows`.
 
-        Straight by libpq: of a transition's time between Postgres and its caller, the general way (adapt,
-        convert, wait in Python) costs more than half.
+        Straight by libpq: of a transition's time between Postgres and its caller, the general way (adapt and
+        convert in Python) costs more than half.
         """
         numbered = ", ".join(f"${n}" for n in range(1, len(arguments) + 1))
         command = f"SELECT {function}({numbered})".encode()
@@ -92,24 +91,15 @@ class Database:
         return cursor.fetchall() if cursor.description else []
 
     def _call(self, command: bytes, texts: Sequence[bytes | None]) -> bytes | None:
-        pgconn = self._connect().pgconn
+        connection = self._connect()
+        pgconn = connection.pgconn
         pgconn.send_query_params(command, texts)
         # Not PQexecParams: no signal would be handled until it returns.
-        waiting = select.poll()
-        waiting.register(pgconn.socket, select.POLLIN | select.POLLOUT)
-        while pgconn.flush():  # The connection does not block: of a large argument some is still to be sent.
-            waiting.poll()
-            pgconn.consume_input()
-        waiting.modify(pgconn.socket, select.POLLIN)
-        while pgconn.is_busy():
-            waiting.poll()
-            pgconn.consume_input()
-        result = pgconn.get_result()
-        while pgconn.get_result() is not None:
-            pass
-        if result is not None and result.status == pq.ExecStatus.TUPLES_OK:
+        results: list[pq.abc.PGresult] = connection.wait(generators.execute(pgconn))
+        (result,) = results
+        if result.status == pq.ExecStatus.TUPLES_OK:
             return result.get_value(0, 0)
-        if result is None or pgconn.status == pq.ConnStatus.BAD:
+        if pgconn.status == pq.ConnStatus.BAD:
             raise psycopg.OperationalError(pgconn.get_error_message())
         raise psycopg.errors.error_from_result(result)
 
