@@ -99,7 +99,7 @@ def test_the_broker_takes_our_largest_record() -> None:
     from penstock.local.kafka import GROUPS, properties
 
     given = environment("kafka")
-    local = dict(line.split("=", 1) for line in properties(1, 2).splitlines())
+    local = dict(line.split("=", 1) for line in properties(1, 2, 1).splitlines())
     for name in ("message.max.bytes", "replica.fetch.max.bytes", "auto.create.topics.enable", *GROUPS):
         assert given["KAFKA_" + name.replace(".", "_").upper()] == local[name]
 

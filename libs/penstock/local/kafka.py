@@ -38,15 +38,17 @@ logger.config.level = warn
 """
 
 
-def properties(broker: int, controller: int) -> str:
-    """The node's configuration; paths are relative to its data folder, so no path needs escaping."""
+def properties(broker: int, controller: int, advertised: int) -> str:
+    """The node's configuration for its ports, and the one that clients are told; paths are relative to its
+    data folder, so no path needs escaping.
+    """
     settings: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{HOST}:{controller}",
         "controller.listener.names": "CONTROLLER",
         "listeners": f"PLAINTEXT://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{broker}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{advertised}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "log.dirs": "log",
         "auto.create.topics.enable": "false",
@@ -75,7 +77,9 @@ def properties(broker: int, controller: int) -> str:
 class Kafka:
     """The broker below `data`; its jars are in `cache`."""
 
-    def __init__(self, data: Path, cache: Path, jars: tuple[Jar, ...], *, port: int, heap_mb: int) -> None:
+    def __init__(
+        self, data: Path, cache: Path, jars: tuple[Jar, ...], *, port: int, advertised: int, heap_mb: int
+    ) -> None:
         if os.pathsep in str(cache):
             raise StopProcess(
                 f"{cache}: Java loads no jars from a path with {os.pathsep!r} in it; set XDG_CACHE_HOME"
@@ -83,6 +87,7 @@ class Kafka:
         files = [cache / jar.filename for jar in jars]
         self.data = data
         self.port = port
+        self._advertised = advertised
         self.startup = StartupCache(cache, "kafka", files)
         self._classpath = os.pathsep.join(str(file) for file in files)
         self._heap = ("-Xms128m", f"-Xmx{heap_mb}m")
@@ -93,7 +98,7 @@ class Kafka:
         Each time under another cluster id: by it all who remember the old one notice that theirs is gone.
         """
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self.data / PROPERTIES).write_text(properties(self.port, controller_port))
+        (self.data / PROPERTIES).write_text(properties(self.port, controller_port, self._advertised))
         (self.data / LOGGING).write_text(LOG4J)
         if (self.data / "log" / "meta.properties").exists():
             return

@@ -50,7 +50,12 @@ class Servers:
         self._controller_port = ports.reserve(kafka_port + 1)
         data = folder.data
         self._kafka = Kafka(
-            data / "kafka", cache, lock.kafka, port=kafka_port, heap_mb=settings.kafka_heap_mb
+            data / "kafka",
+            cache,
+            lock.kafka,
+            port=kafka_port,
+            advertised=settings.kafka_advertised_port or kafka_port,
+            heap_mb=settings.kafka_heap_mb,
         )
         self._postgres = Postgres(
             data / "postgres",

@@ -15,6 +15,9 @@ class LocalSettings:
 
     maven_url: str = settings.setting("", doc="Maven repository for the jars; empty for the public one.")
     kafka_port: int = settings.setting(29092, doc="Preferred port of Kafka; the next free one is taken.")
+    kafka_advertised_port: int = settings.setting(
+        0, doc="Port that Kafka names to its clients, when something stands before it; 0: its own."
+    )
     postgres_port: int = settings.setting(25432, doc="Preferred port of Postgres.")
     s3_port: int = settings.setting(29000, doc="Preferred port of the S3 server.")
     gateway_port: int = settings.setting(8470, doc="Preferred port of the gateway.")

@@ -12,10 +12,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
-from penstock.local.component import Component, Spec
+from penstock.local.component import BACKOFF, Component, Spec
 from penstock.local.folder import StackFolder, credentials
 from penstock.local.jars import JarLock
 from penstock.local.ports import HOST, Ports
@@ -39,6 +39,12 @@ class Plan:
     cache: Path
     """Folder of the jars."""
     jars: JarLock
+    reach: Callable[[Access], Access] = lambda access: access
+    """What everybody is told of the servers' addresses, where something stands before them."""
+    tune: Callable[[Spec], Spec] = lambda spec: spec
+    """The last word on how a component is run."""
+    backoff: tuple[float, ...] = BACKOFF
+    """Seconds before each restart of a component."""
 
 
 class Supervisor:
@@ -65,7 +71,7 @@ class Supervisor:
         servers = Servers(self._folder, plan.settings, self._credentials, self._ports, plan.cache, plan.jars)
         self._recording = servers.recording
         self._access = servers.access
-        environ = self._environment(self._access)
+        environ = self._environment(plan.reach(self._access))
         specs = service_specs(self._folder, plan.settings, self._ports, environ, plan.replicas)
         for name, (preferred, taken) in self._ports.moved.items():
             self._voice.say(f"port {preferred} is busy: {name} listens on {taken}")
@@ -114,7 +120,7 @@ class Supervisor:
         await self._start(await making)
 
     async def _start(self, spec: Spec) -> None:
-        component = Component(spec, self)
+        component = Component(self._plan.tune(spec), self, self._plan.backoff)
         self._components.append(component)
         await component.start()
 

@@ -22,7 +22,7 @@ def lines(text: str) -> dict[str, str]:
 
 
 def test_kafka_listens_on_loopback_and_takes_our_largest_record() -> None:
-    found = lines(kafka.properties(1, 2))
+    found = lines(kafka.properties(1, 2, 3))
     assert found["listeners"] == "PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2"
     assert found["auto.create.topics.enable"] == "false"
     assert int(found["message.max.bytes"]) > MAX_RECORD_BYTES

@@ -1,0 +1,226 @@
+"""An arena: the whole local stack in a temporary folder, and hands to do things to its processes with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from penstock.client import Client
+from penstock.core.errors import RetryLater, StopProcess
+from penstock.local.folder import NAME, StackFolder
+from penstock.local.ports import HOST
+from penstock.local.process import LAUNCH, is_alive
+from penstock.local.record import ProcessRecord, read_record
+from penstock.local.stack import Stack, read_stack
+from penstock.runtime.clock import SystemClock, pause
+from penstock.runtime.settings import environment
+from penstock.store.database import Database
+from penstock.testing.chaos.stack import HOLDS, Order
+from penstock_services.runner.guard import descendants
+
+CLOCKS: Final = {
+    "PENSTOCK_HEARTBEAT_SECONDS": "1",
+    "PENSTOCK_SESSION_TTL_SECONDS": "3",
+    "PENSTOCK_SCAN_SECONDS": "0.5",
+    "PENSTOCK_SWEEP_SECONDS": "2",
+    "PENSTOCK_RETRY_BASE_SECONDS": "0.1",
+    "PENSTOCK_REPORT_RETRY_SECONDS": "2",
+    "PENSTOCK_FRAME_RETRY_SECONDS": "4",
+    "PENSTOCK_DRAIN_SECONDS": "1",
+}
+"""Fast enough that a hundred times as many leases end in an hour."""
+TTL_SECONDS: Final = float(CLOCKS["PENSTOCK_SESSION_TTL_SECONDS"])
+SCAN_SECONDS: Final = float(CLOCKS["PENSTOCK_SCAN_SECONDS"])
+SERVERS: Final = ("kafka", "postgres", "s3")
+START_SECONDS: Final = 180.0
+WAIT_SECONDS: Final = 120.0
+LOOK_SECONDS: Final = 0.02
+
+
+class Arena:
+    """A stack that runs from `__enter__` to `__exit__`.
+
+    Components are named as their logs are: `advancer-0`, `runner-1`, `kafka-0`; a server's number may be left
+    out.
+    """
+
+    def __init__(
+        self, replicas: Mapping[str, int] | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="penstock-chaos-"))
+        # As root, Postgres runs as another user and must reach its data below this folder.
+        self.folder.chmod(0o755)
+        self._replicas = dict(replicas or {})
+        self._environ = dict(environ or {})
+        self._clock = SystemClock()
+        self._end = contextlib.ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Arena:
+        with contextlib.ExitStack() as undo:
+            undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            self._start()
+            undo.callback(self._stop)
+            self.until(self._is_up, START_SECONDS)
+            self.stack: Stack = read_stack(self.folder)
+            self.db = undo.enter_context(contextlib.closing(Database(self.stack.postgres.dsn, "arena")))
+            self._end = undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.close()
+
+    # What is there
+
+    def components(self) -> list[ProcessRecord]:
+        """All of them, as their supervisor sees them now."""
+        record = read_record(StackFolder(self.folder / NAME))
+        return record.components if record else []
+
+    def component(self, label: str) -> ProcessRecord:
+        """One of them."""
+        name, _, replica = label.rpartition("-") if "-" in label else (label, "-", "0")
+        return next(one for one in self.components() if (one.name, one.replica) == (name, int(replica)))
+
+    def labels(self, *names: str) -> list[str]:
+        """The labels of all replicas of these services, of all services by default; never of a server."""
+        return [
+            f"{one.name}-{one.replica}"
+            for one in self.components()
+            if one.name not in SERVERS and (not names or one.name in names)
+        ]
+
+    def client(self) -> Client:
+        """One that goes on at the next gateway when one is away."""
+        ports = [one.port for one in self.components() if one.name == "gateway"]
+        return Client(",".join(f"http://{HOST}:{port}" for port in ports), self.stack.token)
+
+    def process(self, label: str) -> int:
+        """Pid of a component that is ready; waits until it is."""
+        self.until(lambda: self._ready(label), WAIT_SECONDS, label)
+        return self.component(label).pid
+
+    def all_ready(self) -> bool:
+        """Whether every component does its work."""
+        return all(one.state == "ready" and is_alive(one.child) for one in self.components())
+
+    # What can be done to it
+
+    def kill(self, label: str) -> int:
+        """SIGKILL for a component, whatever it does now; the pid it had, 0 if none. It is started again."""
+        pid = self.component(label).pid
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def freeze(self, label: str) -> set[int]:
+        """SIGSTOP for a component, its children too where it is a server; the processes that stand still."""
+        pid = self.component(label).pid
+        pids = ({pid} | (descendants(pid) if label.split("-")[0] in SERVERS else set())) if pid else set()
+        return {one for one in pids if _sent(one, signal.SIGSTOP)}
+
+    def thaw(self, pids: set[int]) -> None:
+        """Let frozen processes go on."""
+        for pid in pids:
+            _sent(pid, signal.SIGCONT)
+
+    def hold(self, label: str) -> None:
+        """Kill a component, and keep it down until it is released."""
+        self._hold(label).touch()
+        self.kill(label)
+
+    def release(self, label: str) -> None:
+        """Let it start again."""
+        self._hold(label).unlink(missing_ok=True)
+
+    def wipe_kafka(self) -> None:
+        """Kill the broker and take its data away: it comes back empty, under a fresh cluster id."""
+        data = StackFolder(self.folder / NAME).data / "kafka" / "log"
+        # First the data: the next broker starts a moment after the kill and must find none.
+        data.rename(data.with_name(f"lost-{self._clock.monotonic():.3f}"))
+        self.kill("kafka")
+
+    def until(self, done: Callable[[], bool], seconds: float = WAIT_SECONDS, what: str = "") -> None:
+        """Wait for something that must come. Raises StopProcess when it does not."""
+        deadline = self._clock.monotonic() + seconds
+        while not done():
+            if self._process is None or self._process.poll() is not None:
+                raise StopProcess(f"the arena has ended:\n{self._output()}")
+            if self._clock.monotonic() > deadline:
+                raise StopProcess(f"did not come within {seconds:.0f} s: {what or done}")
+            pause(LOOK_SECONDS)
+
+    def _start(self) -> None:
+        order = Order(self._replicas)
+        environ = {**environment(), **CLOCKS, **self._environ}
+        command = (sys.executable, "-m", "penstock.testing.chaos.stack", msgspec.json.encode(order).decode())
+        kill, ours = str(int(signal.SIGKILL)), str(os.getpid())
+        dies_with_us = (sys.executable, "-I", "-S", str(LAUNCH), kill, ours, "-")
+        with (self.folder / "up.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [*dies_with_us, *command],
+                cwd=self.folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _stop(self) -> None:
+        process = self._process
+        assert process is not None
+        for hold in (self.folder / HOLDS).glob("*"):
+            hold.unlink()
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _is_up(self) -> bool:
+        with contextlib.suppress(RetryLater):
+            read_stack(self.folder)
+            return True
+        return False
+
+    def _ready(self, label: str) -> bool:
+        one = self.component(label)
+        return one.state == "ready" and is_alive(one.child)
+
+    def _hold(self, label: str) -> Path:
+        return self.folder / HOLDS / (label if "-" in label else f"{label}-0")
+
+    def _output(self) -> str:
+        return (self.folder / "up.log").read_text(errors="replace")[-4000:]
+
+
+def _sent(pid: int, number: signal.Signals) -> bool:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def frozen(arena: Arena, label: str) -> Iterator[set[int]]:
+    """A component that stands still for as long as the context lasts."""
+    pids = arena.freeze(label)
+    try:
+        yield pids
+    finally:
+        arena.thaw(pids)
