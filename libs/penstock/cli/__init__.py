@@ -30,6 +30,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "logs": ("penstock.cli.logs:logs", "Print or follow the log of a job."),
     "cancel": ("penstock.cli.cancel:cancel", "Cancel a pipeline or a job."),
     "rerun": ("penstock.cli.rerun:rerun", "Run an ended pipeline again, or what of it failed."),
+    "chaos": (
+        "penstock.cli.chaos:chaos",
+        "Kill a process of the stack and watch the jobs come back.",
+    ),
     "fetch": ("penstock.cli.fetch:fetch", "Bring the servers' jars into the cache, or carry them."),
     "doctor": ("penstock.cli.doctor:doctor", "Check this machine and the running stack."),
     "service": ("penstock.cli.service:service", "Run one process of a service."),
