@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+from psycopg import sql
 
 from penstock.store.database import Database
+
+Rows = list[dict[str, Any]]
 
 
 class Books(msgspec.Struct, frozen=True):
     """All rows, as dicts by column name. Histories are sorted by their subject and version.
 
     `committed` of a transition orders transactions: of two, the greater one was begun later. `jobs` have the
-    `needs` that their edges name, as ids, and their `condition`.
+    `needs` that their edges name, as ids, and of their specs condition, executor, grace, timeout and source.
     """
 
-    jobs: list[dict[str, Any]]
-    pipelines: list[dict[str, Any]]
-    job_transitions: list[dict[str, Any]]
-    pipeline_transitions: list[dict[str, Any]]
-    attempts: list[dict[str, Any]]
-    requests: list[dict[str, Any]]
-    cancels: list[dict[str, Any]]
-    left: dict[str, int]
-    """Rows of the tables that are empty when all is done: leases, ready, timers, outbox, open_pipelines."""
+    jobs: Rows
+    pipelines: Rows
+    job_transitions: Rows
+    pipeline_transitions: Rows
+    attempts: Rows
+    requests: Rows
+    request_conflicts: Rows
+    cancels: Rows
+    log_heads: Rows
+    log_chunks: Rows
+    sessions: Rows
+    """Of runners, living or gone: session_id, name."""
+    leases: Rows
+    ready: Rows
+    timers: Rows
+    outbox: Rows
+    """Without their events."""
+    open_pipelines: Rows
+    read_at: str
+    """The database's clock when it was read."""
+
+    @property
+    def left(self) -> dict[str, Rows]:
+        """Tables that are empty when all is done."""
+        return {
+            "leases": self.leases, "ready": self.ready, "timers": self.timers, "outbox": self.outbox,
+            "open_pipelines": self.open_pipelines,
+        }  # fmt: skip
+
+
+class Census(msgspec.Struct, frozen=True):
+    """Counts of one moment, which must fit together (`jobs` by state)."""
+
+    accepted: int
+    """Jobs that were ever accepted."""
+    jobs: dict[str, int]
+    versions: int
+    """The sum of all jobs' versions."""
+    transitions: int
+    open: int
+    """Jobs that are not terminal, as their pipelines count them."""
+    queued: int
+    """Rows of the queue."""
 
 
 def books(db: Database) -> Books:
@@ -32,16 +69,45 @@ def books(db: Database) -> Books:
     return msgspec.convert(db.one(_BOOKS), Books)
 
 
+def census(db: Database) -> Census:
+    """Count in one statement. Raises RetryLater."""
+    return msgspec.convert(db.one(_CENSUS), Census)
+
+
 def is_quiet(db: Database) -> bool:
     """Whether nothing is left to do: no open pipeline, no unsent event, no request or cancel that waits."""
     return bool(db.one(_QUIET))
 
 
+def dump(db: Database) -> str:
+    """All that jobs and pipelines are, a line a row, sorted: equal when nothing has changed.
+
+    Without what every heartbeat changes, and without what was told of attempts that were over already: it is
+    noted and has no effect. Two dumps are compared by `penstock.testing.history.dumps`.
+    """
+    tables = db.rows(
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
+        " AND relnamespace = 'public'::regnamespace AND relname <> ALL (%s) ORDER BY relname",
+        (list(_RESTLESS),),
+    )
+    line = sql.SQL("SELECT {name} || ' ' || (to_jsonb(t) - 'late' - 'late_at')::text FROM {table} AS t")
+    lines = [
+        row[0]
+        for (name,) in tables
+        for row in db.rows(line.format(name=sql.Literal(name), table=sql.Identifier(name)))
+    ]
+    return "\n".join(sorted(lines))
+
+
+_RESTLESS: Final = (
+    "workers", "past_workers", "reaper_clock", "kafka_clusters", "schema_ledger", "virtual_clock",
+)  # fmt: skip
 _BOOKS = """
     SELECT json_build_object(
         'jobs', (SELECT coalesce(json_agg(j ORDER BY j.id), '[]') FROM (
-            SELECT j.*, s.condition, ARRAY(SELECT e.parent_id FROM edges AS e WHERE e.child_id = j.id
-                ORDER BY 1) AS needs
+            SELECT j.*, s.condition, s.executor, s.source_job_id AS source,
+                (s.spec ->> 'grace')::float8 AS grace, (s.spec ->> 'timeout')::float8 AS timeout,
+                ARRAY(SELECT e.parent_id FROM edges AS e WHERE e.child_id = j.id ORDER BY 1) AS needs
             FROM jobs AS j JOIN job_specs AS s ON s.job_id = j.id) AS j),
         'pipelines', (SELECT coalesce(json_agg(p ORDER BY p.id), '[]') FROM pipelines AS p),
         'job_transitions', (SELECT coalesce(json_agg(t ORDER BY t.job_id, t.version), '[]') FROM (
@@ -50,12 +116,34 @@ _BOOKS = """
             SELECT t.*, t.xmin::text::bigint AS committed FROM pipeline_transitions AS t) AS t),
         'attempts', (SELECT coalesce(json_agg(a ORDER BY a.job_id, a.attempt), '[]') FROM attempts AS a),
         'requests', (SELECT coalesce(json_agg(r ORDER BY r.tenant, r.key), '[]') FROM requests AS r),
+        'request_conflicts', (SELECT coalesce(json_agg(r ORDER BY r.tenant, r.key, r.hash), '[]')
+            FROM request_conflicts AS r),
         'cancels', (SELECT coalesce(json_agg(c ORDER BY c.received_at, c.cancel_id), '[]')
             FROM cancels AS c),
-        'left', json_build_object(
-            'leases', (SELECT count(*) FROM leases), 'ready', (SELECT count(*) FROM ready),
-            'timers', (SELECT count(*) FROM timers), 'outbox', (SELECT count(*) FROM outbox),
-            'open_pipelines', (SELECT count(*) FROM open_pipelines)))
+        'log_heads', (SELECT coalesce(json_agg(h ORDER BY h.job_id, h.attempt), '[]') FROM log_heads AS h),
+        'log_chunks', (SELECT coalesce(json_agg(c ORDER BY c.job_id, c.attempt, c.first_seq), '[]') FROM (
+            SELECT job_id, attempt, first_seq, last_seq, object_key FROM log_chunks) AS c),
+        'sessions', (SELECT coalesce(json_agg(w ORDER BY w.session_id), '[]') FROM (
+            SELECT session_id, name FROM workers WHERE kind = 'runner'
+            UNION SELECT session_id, name FROM past_workers) AS w),
+        'leases', (SELECT coalesce(json_agg(l ORDER BY l.job_id), '[]') FROM leases AS l),
+        'ready', (SELECT coalesce(json_agg(r ORDER BY r.job_id), '[]') FROM ready AS r),
+        'timers', (SELECT coalesce(json_agg(t ORDER BY t.job_id, t.kind), '[]') FROM timers AS t),
+        'outbox', (SELECT coalesce(json_agg(o ORDER BY o.created_at, o.id), '[]') FROM (
+            SELECT id, created_at, actor FROM outbox) AS o),
+        'open_pipelines', (SELECT coalesce(json_agg(o ORDER BY o.pipeline_id), '[]')
+            FROM open_pipelines AS o),
+        'read_at', clock_v1())
+"""
+_CENSUS = """
+    SELECT json_build_object(
+        'accepted', (SELECT count(*) FROM job_specs),
+        'jobs', (SELECT coalesce(json_object_agg(n.state, n.jobs), '{}')
+            FROM (SELECT state, count(*) AS jobs FROM jobs GROUP BY state) AS n),
+        'versions', (SELECT coalesce(sum(version), 0) FROM jobs),
+        'transitions', (SELECT count(*) FROM job_transitions),
+        'open', (SELECT coalesce(sum(remaining), 0) FROM open_pipelines),
+        'queued', (SELECT count(*) FROM ready))
 """
 _QUIET = """
     SELECT NOT EXISTS (SELECT FROM open_pipelines) AND NOT EXISTS (SELECT FROM outbox)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
@@ -15,11 +16,12 @@ from penstock.events.codec import encode
 from penstock.events.pipelines import PipelineRequested
 from penstock.kafka.records import Outgoing
 from penstock.store import jobs, requests
+from penstock.testing.history import past
+from penstock.testing.history.past import Door, Wish
 from penstock.testing.simulation.faults import FaultySender
 from penstock.testing.simulation.world import World
 
 TENANT: Final = "default"
-Door = Literal["http", "kafka"]
 
 
 class Ask(msgspec.Struct):
@@ -36,14 +38,6 @@ class Ask(msgspec.Struct):
     """A 2xx, or Kafka's ack."""
 
 
-class Wish(msgspec.Struct):
-    """A cancel that was accepted."""
-
-    pipeline_id: str
-    job_id: str | None
-    door: Door
-
-
 class Client:
     """Does one thing at a time, and again until it has an answer."""
 
@@ -53,7 +47,7 @@ class Client:
         self.world = world
         self.asks = asks
         self.wishes: list[Wish] = []
-        self.conflicts = 0
+        self.conflicts: list[past.Ask] = []
         """Requests at the door of Kafka that contradict an earlier one."""
         self.away_until = 0.0
         self._sender = FaultySender(world, self, boundary=False)
@@ -126,7 +120,8 @@ class Client:
         definition = ask.definition
         if world.rng.random() < 0.2:
             definition = {**definition, "name": "other"}
-            self.conflicts += 1
+            conflict = past.Ask(key=ask.key, definition=definition, door="kafka", expect="conflict")
+            self.conflicts.append(conflict)
         own = ask.pipeline_id if world.rng.random() < 0.5 else ""
         world.tell(self.name, f"repeats {ask.definition['name']} as {definition['name']}")
         self._sender.post([_record(ask.key, definition, own)], lambda _error: None)
@@ -138,20 +133,23 @@ class Client:
             return
         there = sorted(jobs.states(world.db, pipeline_id))
         job_id = world.rng.choice(there) if there and world.rng.random() < 0.5 else None
-        try:
-            door = self._wish(pipeline_id, job_id)
-        except RetryLater:
-            door = "http"  # nobody knows: it may come true
-        world.tell(self.name, f"cancels {ask.definition['name']} {job_id and job_id[-4:]} over {door}")
-        self.wishes.append(Wish(pipeline_id, job_id, door))
+        wish = Wish(pipeline_id=pipeline_id, job_id=job_id, outcome="info", asked_at=world.clock.now())
+        self.wishes.append(wish)
+        with contextlib.suppress(RetryLater):  # nobody knows: it may come true
+            self._wish(wish)
+        of = f"{ask.definition['name']} {job_id and job_id[-4:]}"
+        world.tell(self.name, f"cancels {of} over {wish.door}: {wish.outcome}")
 
-    def _wish(self, pipeline_id: str, job_id: str | None) -> Door:
+    def _wish(self, asked: Wish) -> None:
         world = self.world
+        pipeline_id, job_id = asked.pipeline_id, asked.job_id
         wish = cancels.CancelRequested(tenant=TENANT, pipeline_id=pipeline_id, job_id=job_id or "")
         record = Outgoing(topics.CANCEL_REQUESTED.name, pipeline_id, encode(wish), [])
         if job_id is None and world.rng.random() < 0.5:
+            asked.door = "kafka"
             self._sender.send([record])
-            return "kafka"
+            asked.outcome = "ok"
+            return
         self._reach()
         world.show_time()
         answer = requests.request_cancel(
@@ -164,9 +162,9 @@ class Client:
             requested_by="",
         )
         self._hear()
+        asked.outcome = "ok" if answer["outcome"] == "received" else "fail"
         if answer["outcome"] == "received" and not world.chance(world.rates.lose):
             self._sender.post([record], lambda _error: None)
-        return "http"
 
     def _look_up(self, ask: Ask) -> str:
         known = requests.known(self.world.db, [(TENANT, ask.key)])

@@ -32,8 +32,10 @@ class Run(msgspec.Struct):
     attempt: int
     runner: str
     plan: Plan
+    started_at: float
     success: bool | None = None
     stopped: bool = False
+    ended_at: float | None = None
 
 
 class Fleet:
@@ -45,17 +47,15 @@ class Fleet:
 
     def start(self, grant: Grant, runner: str) -> Run:
         """An executor starts it now."""
-        run = Run(grant.job_id, grant.attempt, runner, self._plan(grant))
+        run = Run(grant.job_id, grant.attempt, runner, self._plan(grant), self._world.clock.now())
         runs = self.runs.setdefault((grant.job_id, grant.attempt), [])
         runs.append(run)
         self._world.tell(runner, f"starts {grant.name} #{grant.attempt} of {grant.pipeline_name}")
-        if len(runs) > 1:
-            self._world.broken.append(f"{grant.name} #{grant.attempt} is started {len(runs)} times")
         return run
 
     def end(self, run: Run, *, success: bool, stopped: bool) -> None:
         """It ended so."""
-        run.success, run.stopped = success, stopped
+        run.success, run.stopped, run.ended_at = success, stopped, self._world.clock.now()
         how = "stopped" if stopped else "good" if success else "bad"
         self._world.tell(run.runner, f"ends {run.job_id[-4:]} #{run.attempt}: {how}")
 

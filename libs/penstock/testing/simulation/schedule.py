@@ -18,7 +18,9 @@ from penstock.store.database import Database
 from penstock.store.migrate import ensure_partitions
 from penstock.store.tenants import create_tenant
 from penstock.testing.databases import fresh_database
-from penstock.testing.simulation.checks import Verdict
+from penstock.testing.history import verdict
+from penstock.testing.history.past import Sample
+from penstock.testing.simulation.checks import history
 from penstock.testing.simulation.clients import TENANT, Client, draw_asks
 from penstock.testing.simulation.fleet import Fleet
 from penstock.testing.simulation.runners import RunnerActor
@@ -80,11 +82,11 @@ def run(db: Database, seed: int, plant: Plant | None = None) -> Outcome:
     world.tell("", f"{world.rates}")
     try:
         with plant(world) if plant is not None else nullcontext():
-            problems = _live(world, client, runners)
+            _live(world, client, runners)
     except Exception as error:  # noqa: BLE001 - no process may end by itself: whatever ended it is a finding
         problems = [f"{type(error).__name__}: {error}\n{traceback.format_exc()}"]
     else:
-        problems += Verdict(world, client, fleet, audit.books(db)).problems()
+        problems = [*world.broken, *verdict(history(world, client, fleet, audit.books(db))).problems]
     finally:
         for runner in runners:
             runner.die()
@@ -92,18 +94,19 @@ def run(db: Database, seed: int, plant: Plant | None = None) -> Outcome:
     return Outcome(seed, problems, world.story)
 
 
-def _live(world: World, client: Client, runners: list[RunnerActor]) -> list[str]:
+def _live(world: World, client: Client, runners: list[RunnerActor]) -> None:
     for _ in range(world.rng.randint(12, 30)):
         world.round()
     world.heal()
+    world.samples.append(Sample(world.clock.now(), audit.census(world.db)))
     quiet = 0
     for _ in range(HEAL_ROUNDS):
         world.clock.advance(0.1)
         world.round()
         quiet = quiet + 1 if client.done and _is_quiet(world, runners) else 0
         if quiet == QUIET_ROUNDS:
-            return []
-    return ["it does not come to rest"]
+            world.rested_at = world.clock.now()
+            return
 
 
 def _is_quiet(world: World, runners: list[RunnerActor]) -> bool:

@@ -15,6 +15,7 @@ from penstock.runtime.settings import TimingSettings
 from penstock.store import setup
 from penstock.store.database import Database
 from penstock.testing.clock import ManualClock
+from penstock.testing.history.past import Sample
 
 PARTITIONS: Final = 4
 BEGIN: Final = 1_767_787_200.0
@@ -109,8 +110,10 @@ class World:
         self.bus.order = self.rng
         self.actors: list[Actor] = []
         self.healing = False
-        self.peace_at = 0.0
-        """Unix seconds after which no fault has an effect any more, once the world heals."""
+        self.healed_at = 0.0
+        """Unix seconds after which nothing fails any more, once the world heals."""
+        self.rested_at: float | None = None
+        self.samples: list[Sample] = []
         self.story: list[str] = []
         self.broken: list[str] = []
         """What can be told to be wrong as soon as it happens."""
@@ -184,7 +187,7 @@ class World:
     def heal(self) -> None:
         """From now on nothing fails any more, and whoever is away comes back."""
         self.healing = True
-        self.peace_at = self.clock.now() + PEACE_SECONDS
+        self.healed_at = self.clock.now()
         self.tell("", "-- no more faults --")
         for actor in self.actors:
             actor.away_until = 0.0

@@ -1,11 +1,11 @@
-"""The rules that the simulation judges by, in small."""
+"""The rules that histories are judged by, in small."""
 
 from __future__ import annotations
 
 import pytest
 
 from penstock.core.states import JOB_TRANSITIONS
-from penstock.testing.simulation.oracle import chain, fate, pipeline_state
+from penstock.testing.history.oracle import chain, fate, pipeline_state
 
 JOBS = {
     "bad": {},

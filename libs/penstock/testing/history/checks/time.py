@@ -1,0 +1,116 @@
+"""I13, and the liveness of I1: leases by the database's clock, and how soon all is well again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from penstock.testing.history.checks.check import Check
+from penstock.testing.history.facts import Facts, Finding, Row, seconds
+from penstock.testing.history.past import Fault
+
+TAKEN: Final = frozenset(("worker-lost", "start-timeout"))
+"""Reasons by which a lease ends that nobody ended."""
+RUN_SECONDS: Final = 3600.0
+"""The timeout of a job that names none."""
+
+
+def recovers(facts: Facts) -> Iterator[Finding]:
+    """I1: so soon after the last fault every job has ended."""
+    healed = facts.history.healed_at
+    last = max((row for row in facts.books.job_transitions if row["terminal"]), key=_at, default=None)
+    if not healed or last is None:
+        return
+    took = _at(last) - healed
+    if took > facts.history.terms.recover_seconds:
+        text = (
+            f"ended {took:.1f} s after the last fault, {facts.history.terms.recover_seconds:g} s are allowed"
+        )
+        yield facts.about(text, last["job_id"])
+
+
+def peace(facts: Facts) -> Iterator[Finding]:
+    """I13: once nothing fails any more, the lease of a runner that is alive and heard does not end."""
+    if not facts.history.healed_at:
+        return
+    begin = facts.history.healed_at + facts.history.terms.peace_seconds
+    for row in _taken(facts):
+        if _at(row) > begin:
+            yield facts.about(f"{row['reason']} when nothing fails", row["job_id"])
+
+
+def causes(facts: Facts) -> Iterator[Finding]:
+    """I13: before every attempt that is taken back something was broken that may cost a lease."""
+    terms = facts.history.terms
+    for row in _taken(facts):
+        around = facts.faults_between(_at(row) - terms.peace_seconds, _at(row))
+        if not around:
+            yield facts.about(f"{row['reason']}, and nothing was broken", row["job_id"])
+        elif all(fault.kind in terms.spared for fault in around):
+            kinds = sorted({fault.kind for fault in around})
+            yield facts.about(f"{row['reason']}, and all that was broken is {kinds}", row["job_id"])
+
+
+def dead_in_time(facts: Facts) -> Iterator[Finding]:
+    """I13: what a killed runner held is given back by its lease, where nothing else was broken meanwhile."""
+    terms = facts.history.terms
+    limit = terms.ttl_seconds + terms.scan_seconds + 1.0
+    for fault, row in given_back(facts):
+        others = [
+            other
+            for other in facts.faults_between(fault.on - terms.peace_seconds, _at(row))
+            if other is not fault
+        ]
+        if not others and _at(row) - fault.on > limit:
+            text = f"{row['reason']} {_at(row) - fault.on:.1f} s after its runner was killed"
+            yield facts.about(f"{text}, {limit:g} s are allowed", row["job_id"])
+
+
+def given_back(facts: Facts) -> Iterator[tuple[Fault, Row]]:
+    """Kills of runners, each with the transitions by which what it held was taken back."""
+    kills = [fault for fault in facts.history.faults or () if "kill" in fault.kind]
+    for row in _taken(facts):
+        claim = _claim_of(facts, row)
+        name = facts.runner(claim["worker"]) if claim else ""
+        begin = _at(claim) if claim else 0.0
+        killed = [fault for fault in kills if fault.target == name and begin <= fault.on <= _at(row)]
+        if killed:
+            yield killed[0], row
+
+
+def bounded(facts: Facts) -> Iterator[Finding]:
+    """I13: no attempt runs much longer than its timeout."""
+    terms = facts.history.terms
+    for attempt in facts.books.attempts:
+        job = facts.jobs.get(attempt["job_id"])
+        if job is None or attempt["started_at"] is None:
+            continue
+        begin, end = seconds(attempt["started_at"]), seconds(attempt["ended_at"])
+        broken = sum(min(end, fault.end) - max(begin, fault.on) for fault in facts.faults_between(begin, end))
+        allowed = (job["timeout"] or RUN_SECONDS) + (job["grace"] or 30.0) + terms.peace_seconds + broken
+        if end - begin > allowed:
+            text = f"ran {end - begin:.1f} s, its timeout is {job['timeout']} s"
+            yield facts.about_attempt(text, job["id"], attempt["attempt"])
+
+
+def _taken(facts: Facts) -> list[Row]:
+    return [
+        row for row in facts.books.job_transitions if row["reason"] in TAKEN and row["previous"] != "QUEUED"
+    ]
+
+
+def _claim_of(facts: Facts, row: Row) -> Row | None:
+    return next((one for one in facts.claims(row["job_id"]) if one["attempt"] == row["attempt"]), None)
+
+
+def _at(row: Row) -> float:
+    return seconds(row["at"])
+
+
+CHECKS: Final = (
+    Check("I1", recovers),
+    Check("I13", peace),
+    Check("I13", causes, ("faults",)),
+    Check("I13", dead_in_time, ("faults",)),
+    Check("I13", bounded),
+)
