@@ -81,8 +81,8 @@ class Facts:
 
     @cached_property
     def runner_names(self) -> dict[str, str]:
-        """Session id -> name of the runner."""
-        return {row["session_id"]: row["name"] for row in self.books.sessions}
+        """Session id -> name of the runner, without its machine's (`HOST/runner-0`)."""
+        return {row["session_id"]: row["name"].rpartition("/")[2] for row in self.books.sessions}
 
     def runner(self, session_id: str) -> str:
         """Name of the runner whose session this is; of an unknown one the end of its id."""

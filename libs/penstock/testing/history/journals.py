@@ -26,8 +26,9 @@ class Journal:
     def __init__(self, file: Path, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
-        self._count = 0
         self._file = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        # Numbers go on where another writer before this one must have stopped.
+        self._count = os.fstat(self._file).st_size
 
     def close(self) -> None:
         """Nothing more is written."""
@@ -51,7 +52,7 @@ class Journal:
 
 
 class ClientJournal(Journal):
-    """H1: what clients asked for and what they were told. One writer a file: its operations count from 1."""
+    """H1: what clients asked for and what they were told. One writer at a time."""
 
     def __init__(self, folder: Path, clock: Clock | None = None) -> None:
         super().__init__(folder / CLIENT, clock)

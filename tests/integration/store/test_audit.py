@@ -1,0 +1,89 @@
+"""Books, census and dump of a real Postgres: they hold what there is, fit together, and see every change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from penstock.store import audit, jobs
+from penstock.store.database import Database
+from penstock.testing.databases import fresh_database
+from penstock.testing.graphs import World
+from penstock.testing.history import History, verdict
+from penstock.testing.history.dumps import difference
+from penstock.testing.history.past import Ask, Sample
+
+
+@pytest.fixture(scope="module")
+def own(postgres_dsn: str) -> Iterator[Database]:
+    """A database with nothing but what these tests do."""
+    with fresh_database(postgres_dsn) as dsn:
+        database = Database(dsn, "test")
+        yield database
+        database.close()
+
+
+def test_books_of_a_pipeline_are_judged(own: Database) -> None:
+    world = World(own, [{}, {"retry_max": 1}], [(0, 1)])
+    world.run(0)
+    world.claim(1)
+    open_ = audit.census(own)
+    world.start(1)
+    world.finish(1, success=False)
+    jobs.retry_due(own, world.changes, limit=10, actor="test-0")
+    world.run(1)
+    jobs.late(own, [{"job_id": world.jobs[0], "attempt": 1, "what": "ended"}])
+    own.rows("DELETE FROM outbox")  # as acknowledged
+    books = audit.books(own)
+    assert sorted((job["name"], job["executor"], job["needs"]) for job in books.jobs) == [
+        ("job 0", "noop", []),
+        ("job 1", "noop", [world.jobs[0]]),
+    ]
+    ask = Ask(
+        key=world.key,
+        definition={"name": "test", "jobs": {"job 0": {}, "job 1": {"needs": ["job 0"]}}},
+        outcome="ok",
+    )
+    found = verdict(
+        History(
+            books=books,
+            rested_at=1.0,
+            asks=[ask],
+            samples=[Sample(0.0, open_), Sample(1.0, audit.census(own))],
+        )
+    )
+    assert found.problems == []
+    assert (open_.accepted, open_.open, open_.jobs) == (2, 1, {"ASSIGNED": 1, "SUCCESS": 1})
+
+
+def test_books_of_what_goes_on_say_what_is_left(own: Database) -> None:
+    world = World(own, [{}, {}, {}], [(0, 1)])
+    world.claim(0)
+    books = audit.books(own)
+    mine = [row["job_id"] for row in books.leases]
+    assert mine == [world.jobs[0]]
+    assert [row["job_id"] for row in books.ready] == [world.jobs[2]]
+    assert {row["pipeline_id"] for row in books.open_pipelines} == {world.pipeline}
+    assert books.outbox
+    found = verdict(History(books=books, rested_at=1.0))
+    assert found.of("I8").state == "broken"
+    assert found.of("I1").state == "broken"
+    world.finish(0)
+    world.run(1, 2)
+    own.rows("DELETE FROM outbox")
+
+
+def test_a_dump_is_the_same_until_something_changes(own: Database) -> None:
+    world = World(own, [{}])
+    before = audit.dump(own)
+    assert difference(before, audit.dump(own)) == ""
+    world.claim(0)
+    assert difference(before, audit.dump(own)).startswith(("no longer there: ", "not there before: "))
+    world.finish(0)
+    own.rows("DELETE FROM outbox")
+    before = audit.dump(own)
+    own.rows("UPDATE attempts SET late = 'ended', late_at = now() WHERE job_id = %s", (world.jobs[0],))
+    assert audit.dump(own) == before
+    own.rows("UPDATE attempts SET exit_code = 9 WHERE job_id = %s", (world.jobs[0],))
+    assert "attempts" in difference(before, audit.dump(own))
