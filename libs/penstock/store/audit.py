@@ -75,7 +75,9 @@ def census(db: Database) -> Census:
 
 
 def is_quiet(db: Database) -> bool:
-    """Whether nothing is left to do: no open pipeline, no unsent event, no request or cancel that waits."""
+    """Whether nothing is left to do: no open pipeline, no unsent event, no request or cancel that waits, no
+    history that a new Kafka cluster has not been given again.
+    """
     return bool(db.one(_QUIET))
 
 
@@ -150,4 +152,5 @@ _QUIET = """
         AND NOT EXISTS (SELECT FROM requests WHERE state = 'RECEIVED')
         AND NOT EXISTS (SELECT FROM cancels AS c WHERE c.applied_at IS NULL
             AND EXISTS (SELECT FROM pipelines AS p WHERE p.id = c.pipeline_id))
+        AND NOT EXISTS (SELECT FROM kafka_clusters WHERE since IS NOT NULL AND done_at IS NULL)
 """

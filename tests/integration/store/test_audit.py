@@ -15,7 +15,7 @@ from penstock.testing.history.dumps import difference
 from penstock.testing.history.past import Ask, Sample
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def own(postgres_dsn: str) -> Iterator[Database]:
     """A database with nothing but what these tests do."""
     with fresh_database(postgres_dsn) as dsn:

@@ -44,7 +44,8 @@ class Recovery(msgspec.Struct, frozen=True):
     """
 
     faults: int
-    bit: int
+    bitten: int
+    """Of them, those that bit."""
     stalls: Durations
     given_back: Durations
 
@@ -63,6 +64,7 @@ class Figures(msgspec.Struct, frozen=True):
     """Of these, those whose runner told of them all the same."""
     runs: int
     faults: int
+    """Those that bit, and of how many kinds they were."""
     kinds: int
     recovery: dict[str, Recovery]
     stops: Durations
@@ -85,8 +87,8 @@ def figures(facts: Facts) -> Figures:
         retaken=sum(not row["reported"] for row in facts.books.attempts),
         zombies=sum(bool(row["late"]) for row in facts.books.attempts),
         runs=sum(len(runs) for runs in (history.runs or {}).values()),
-        faults=len(faults),
-        kinds=len({fault.kind for fault in faults}),
+        faults=sum(fault.bit > 0 for fault in faults),
+        kinds=len({fault.kind for fault in faults if fault.bit}),
         recovery=_recovery(facts, faults),
         stops=Durations.of(_stops(facts)),
         heal_to_last_end=None if healed is None or last is None else last - healed,
@@ -123,7 +125,7 @@ def _recovery(facts: Facts, faults: Sequence[Fault]) -> dict[str, Recovery]:
     return {
         kind: Recovery(
             faults=len(those),
-            bit=sum(fault.bit for fault in those),
+            bitten=sum(fault.bit > 0 for fault in those),
             stalls=Durations.of([_longest(stalls, fault) for fault in those]),
             given_back=Durations.of(back[kind]),
         )

@@ -57,15 +57,17 @@ def _figures(figures: Figures) -> Iterator[str]:
     if figures.heal_to_last_end is not None:
         yield f"from the last fault to the last end of a job: {figures.heal_to_last_end:.1f} s"
     if figures.faults:
-        yield f"{figures.faults} faults of {figures.kinds} kinds\n"
+        yield f"{figures.faults} faults of {figures.kinds} kinds bit\n"
 
 
 def _recovery(figures: Figures) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("fault", "times", "bit", "then no claim for, s", "given back after, s"):
+    for column in ("fault", "struck", "bit", "then no claim for, s", "given back after, s"):
         table.add_column(column, justify="left" if column == "fault" else "right")
     for kind, one in figures.recovery.items():
-        table.add_row(Text(kind), str(one.faults), str(one.bit), _times(one.stalls), _times(one.given_back))
+        table.add_row(
+            Text(kind), str(one.faults), str(one.bitten), _times(one.stalls), _times(one.given_back)
+        )
     return table
 
 

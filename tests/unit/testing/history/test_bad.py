@@ -140,8 +140,16 @@ def twice(history: History) -> None:
     history.books.pipelines.append({**pipeline(history, "build"), "id": identity("again")})
 
 
-def killed_long_before(history: History) -> None:
-    fault(history).on = fault(history).off = fault(history).on - 3.0
+def claimed_again(history: History) -> None:
+    claim = next(row for row in versions(history, N) if row["state"] == "ASSIGNED")
+    history.books.job_transitions.append({**claim, "version": 9, "attempt": 2})
+
+
+def overlooked(history: History) -> None:
+    """The cancel did not touch the job, which is claimed seconds later."""
+    without(history.books.job_transitions, ("job_id", N), ("state", "CANCELLING"))
+    claim = next(row for row in versions(history, N) if row["state"] == "ASSIGNED")
+    claim.update(committed=claim["committed"] + 50, at="2030-01-01T00:00:00+00:00")
 
 
 BADS: Final = (
@@ -258,11 +266,8 @@ BADS: Final = (
     Bad("ends", "CANCELLED, which nobody asked for", lambda h: h.wishes.clear()),
     Bad("ends", "CANCELLED, which nobody asked for", lambda h: setattr(h.wishes[0], "outcome", "fail")),
     Bad("ends", "FAILED, should be SUCCESS", lambda h: pipeline(h, "build").update(state="FAILED")),
-    Bad(
-        "cancelled_stays",
-        "claimed after its pipeline was cancelled",
-        lambda h: move_commit(h, N, "ASSIGNED", 50),
-    ),
+    Bad("cancelled_stays", "claimed after its pipeline was cancelled", claimed_again),
+    Bad("cancelled_stays", "claimed after its pipeline was cancelled", overlooked),
     Bad(
         "cancelled_stays",
         "was CANCELLING and is SUCCESS",
@@ -399,7 +404,7 @@ BADS: Final = (
     Bad("records", "has the key x", lambda h: setattr(records(h, PIPELINES)[0], "key", "x")),
     Bad("records", "penstock.workers.grants is other's", lambda h: change_grant(h, 0, tenant="other")),
     Bad("bites", "no fault bit", no_faults),
-    Bad("bites", "kill runner-1 at", lambda h: setattr(fault(h), "bit", 0)),
+    Bad("bites", "no fault bit", lambda h: setattr(fault(h), "bit", 0)),
     Bad("bites", "lasted beyond the healing", lambda h: setattr(fault(h), "off", None)),
     Bad("works", "nothing was asked for", lambda h: setattr(h, "asks", [])),
     Bad("works", "no job ended well", lambda h: [row.update(state="CANCELLED") for row in h.books.jobs]),

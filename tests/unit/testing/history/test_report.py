@@ -158,7 +158,7 @@ def test_figures_of_a_good_run() -> None:
     }  # fmt: skip
     assert (figures.retaken, figures.zombies) == (1, 1)
     kill = figures.recovery["kill"]
-    assert (kill.faults, kill.bit, kill.given_back.count) == (1, 1, 1)
+    assert (kill.faults, kill.bitten, kill.given_back.count) == (1, 1, 1)
     assert 3.0 < kill.given_back.longest < 4.5
     assert kill.given_back.at_most["5"] == 1
     assert kill.stalls.longest > 0

@@ -7,7 +7,10 @@ from typing import Final
 
 from penstock.testing.history import oracle
 from penstock.testing.history.checks.check import Check
-from penstock.testing.history.facts import Facts, Finding, Row
+from penstock.testing.history.facts import Facts, Finding, Row, seconds
+
+RACE_SECONDS: Final = 2.0
+"""Two transactions that wait for each other's rows are done within this."""
 
 
 def order(facts: Facts) -> Iterator[Finding]:
@@ -73,9 +76,9 @@ def ends(facts: Facts) -> Iterator[Finding]:
 def cancelled_stays(facts: Facts) -> Iterator[Finding]:
     """I12: what was cancelled, a job or a pipeline, is claimed no more."""
     for pipeline_id, rows in facts.pipeline_versions.items():
-        begun = [row["committed"] for row in rows if row["state"] == "CANCELLING"]
+        begun = [row for row in rows if row["state"] == "CANCELLING"]
         for job in facts.jobs_of[pipeline_id] if begun else ():
-            if any(row["committed"] > begun[0] for row in facts.claims(job["id"])):
+            if _claimed_after(facts, job["id"], begun[0]):
                 yield Finding(
                     f"{facts.name(job['id'])} was claimed after its pipeline was cancelled",
                     (job["id"],),
@@ -104,6 +107,20 @@ def survivors(facts: Facts) -> Iterator[Finding]:
     """I12: no process of an attempt outlives it."""
     for one in facts.history.survivors or ():
         yield facts.about_attempt(f"process {one.pid} lives on: {one.command}", one.job_id, one.attempt)
+
+
+def _claimed_after(facts: Facts, job_id: str, cancel: Row) -> bool:
+    """The cancel of a pipeline changes all its jobs that are not over in its own transaction.
+
+    Of a job that it found to be over nothing orders the two exactly: either may have waited for the other.
+    """
+    own = [row["version"] for row in facts.versions[job_id] if row["committed"] == cancel["committed"]]
+    if own:
+        return any(row["version"] > own[0] for row in facts.claims(job_id))
+    return any(
+        row["committed"] > cancel["committed"] and seconds(row["at"]) > seconds(cancel["at"]) + RACE_SECONDS
+        for row in facts.claims(job_id)
+    )
 
 
 def _was_cancelled(facts: Facts, job: Row) -> bool:
