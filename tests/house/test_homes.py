@@ -26,7 +26,17 @@ SQL: Final = re.compile(
     re.DOTALL,
 )
 CLOCK: Final = {
-    "time": {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "sleep"},
+    "time": {
+        "time",
+        "time_ns",
+        "monotonic",
+        "monotonic_ns",
+        "perf_counter",
+        "perf_counter_ns",
+        "sleep",
+        "clock_gettime",
+        "clock_gettime_ns",
+    },
     "datetime": {"now", "utcnow", "today"},
     "date": {"today"},
 }

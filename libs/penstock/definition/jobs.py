@@ -77,6 +77,7 @@ def _read_job(
         grace_seconds=timeout.get("cancel-grace", DEFAULT_GRACE_SECONDS),
         retry_max=merged.get("retry", NOTHING).get("max", 0),
         continue_on_error=merged.get("continue-on-error", False),
+        exclusive=merged.get("exclusive", False),
         condition=given.get("if", ""),
     )
 
@@ -184,6 +185,7 @@ FILE_WIDE: Final[dict[str, values.Reader]] = {
     "timeout": values.read_timeout,
     "retry": values.read_retry,
     "continue-on-error": values.read_flag,
+    "exclusive": values.read_flag,
 }
 """Keys of a job that `defaults` has too."""
 

@@ -52,6 +52,8 @@ class JobSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     """Seconds between SIGTERM and SIGKILL."""
     shell: str = ""
     """Empty: the executor's own default."""
+    exclusive: bool = False
+    """No two attempts of the job may run at once: its leases are long, and its runner keeps to them."""
 
 
 class Job(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -75,6 +77,7 @@ class Job(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     grace_seconds: float
     retry_max: int
     continue_on_error: bool
+    exclusive: bool
     condition: Condition
 
 

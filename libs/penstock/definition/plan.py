@@ -117,6 +117,8 @@ def _spec(job: Job, env: dict[str, str]) -> dict[str, Any]:
         spec["grace"] = job.grace_seconds
     if job.shell:
         spec["shell"] = job.shell
+    if job.exclusive:
+        spec["exclusive"] = True
     return spec
 
 

@@ -138,6 +138,7 @@ _FILE_WIDE: Final[dict[str, Schema]] = {
     "timeout": _ref("timeout"),
     "retry": _ref("retry"),
     "continue-on-error": {"type": "boolean", "default": False},
+    "exclusive": {"type": "boolean", "default": False},
 }
 _JOB: Final[dict[str, Schema]] = {
     **_FILE_WIDE,

@@ -31,12 +31,12 @@ _FILE_WIDE: Final = {
     "timeout": "How long an attempt may run: 15m, or {run, queue, cancel-grace}. Default 1h.",
     "retry": "How often to try again after a failure.",
     "continue-on-error": "When true, a failure does not fail what depends on it, nor the pipeline.",
+    "exclusive": "When true, an attempt is dead before another of this job is given out: no two run at once.",
 }
 _JOB_LATER: Final = {
     "image": "the job runs on the runner itself; choose a runner by `runs-on`",
     "resources": "choose a runner by `runs-on` labels",
     "locks": "",
-    "exclusive": "",
     "strategy": "write the cells of a matrix as jobs of their own",
     "outputs": "",
     "artifacts": "",

@@ -106,6 +106,8 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
     spec: dict[str, Any]
     git: dict[str, Any] | None = None
     pipeline_name: str = ""
+    lease: float | None = None
+    """Seconds that each lease of an exclusive attempt lasts, its grace included; null: it is none."""
 
 
 status = Codec(JobStatus)

@@ -7,6 +7,9 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+SLEEPLESS = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux's monotonic clock stands still while the machine is suspended; macOS's goes on."""
+
 
 class Clock(Protocol):
     """Where a process gets its time from."""
@@ -16,7 +19,10 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never go back, for durations and deadlines within this process."""
+        """Seconds that never go back and go on while the machine sleeps, for durations and deadlines.
+
+        They mean the same in all processes of a machine.
+        """
         ...
 
     def sleep(self, seconds: float, wake: threading.Event) -> bool:
@@ -31,7 +37,7 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.clock_gettime(SLEEPLESS)
 
     def sleep(self, seconds: float, wake: threading.Event) -> bool:
         return wake.wait(seconds)

@@ -17,6 +17,9 @@ from typing import Any, TypeVar, get_type_hints
 from penstock.core.errors import StopProcess
 
 PREFIX = "PENSTOCK_"
+EXCLUSIVE_SECONDS = 90.0
+EXCLUSIVE_RESERVE_SECONDS = 5.0
+"""An exclusive attempt is dead so long before its lease ends."""
 S = TypeVar("S")
 
 
@@ -69,8 +72,20 @@ class TimingSettings:
     session_ttl_seconds: float = setting(
         15.0, doc="A lease lives this long after the last heartbeat of its session."
     )
+    exclusive_seconds: float = setting(
+        EXCLUSIVE_SECONDS,
+        doc="A lease of an exclusive attempt lives this long, and the job's cancel-grace.",
+    )
     scan_seconds: float = setting(1.0, doc="How often the reaper looks for expired leases and due timers.")
     sweep_seconds: float = setting(5.0, doc="How often each sweep looks for work whose event was lost.")
+
+    def __post_init__(self) -> None:
+        least = max(self.session_ttl_seconds, 3 * self.heartbeat_seconds) + EXCLUSIVE_RESERVE_SECONDS
+        if self.exclusive_seconds < least:
+            raise ValueError(
+                f"PENSTOCK_EXCLUSIVE_SECONDS={self.exclusive_seconds:g} must be at least {least:g}: a TTL,"
+                f" three heartbeats, and {EXCLUSIVE_RESERVE_SECONDS:g} s to be dead before it"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

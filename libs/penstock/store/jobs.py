@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.runtime.settings import EXCLUSIVE_SECONDS
 from penstock.store.changes import Changes
 from penstock.store.database import Database, to_json
 
@@ -21,9 +22,18 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 def claim(
-    db: Database, changes: Changes, claims: Sequence[dict[str, Any]], *, lease_seconds: float, actor: str
+    db: Database,
+    changes: Changes,
+    claims: Sequence[dict[str, Any]],
+    *,
+    lease_seconds: float,
+    exclusive_seconds: float = EXCLUSIVE_SECONDS,
+    actor: str,
 ) -> list[str]:
-    """QUEUED -> ASSIGNED. claims: {job_id, token, session_id, n}. Returns the ids that were won."""
+    """QUEUED -> ASSIGNED. claims: {job_id, token, session_id, n}. Returns the ids that were won.
+
+    Leases of exclusive jobs last `exclusive_seconds` and the job's grace, all others `lease_seconds`.
+    """
     answer = db.call(
         "claim_v1",
         [claim["job_id"] for claim in claims],
@@ -31,6 +41,7 @@ def claim(
         [claim["session_id"] for claim in claims],
         [claim["n"] for claim in claims],
         lease_seconds,
+        exclusive_seconds,
         actor,
     )
     return list(changes.take(answer)["claimed"])

@@ -57,6 +57,7 @@ class Dispatcher:
         self._metrics = metrics
         self._new_token = new_token
         self._heartbeat_seconds = settings.timing.heartbeat_seconds
+        self._exclusive_seconds = settings.timing.exclusive_seconds
         self._partitions = settings.kafka.kafka_partitions
         self._policy = Policy(settings.claim_rows, settings.lookahead_jobs, settings.lookahead_seconds)
         self._ready = Ready()
@@ -151,9 +152,15 @@ class Dispatcher:
             }
             for choice in sorted(choices, key=_job_id)
         ]
-        lease_seconds = LEASE_BEATS * self._heartbeat_seconds
         try:
-            jobs.claim(self._db, changes, claims, lease_seconds=lease_seconds, actor=self._actor)
+            jobs.claim(
+                self._db,
+                changes,
+                claims,
+                lease_seconds=LEASE_BEATS * self._heartbeat_seconds,
+                exclusive_seconds=self._exclusive_seconds,
+                actor=self._actor,
+            )
         except PoisonRow as error:
             if len(choices) == 1:
                 log.error("job cannot be claimed", job_id=choices[0].job.job_id, error=str(error))  # noqa: TRY400

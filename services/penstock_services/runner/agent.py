@@ -126,7 +126,10 @@ class Agent:
 
     def on_control(self, control: Control) -> None:
         """Obey what the services say of this session's attempts."""
-        self._session.confirm(control.n)
+        # An attempt that is ordered to stop was not renewed, and one that is cancelled may not have been.
+        ending = {(stop.job_id, stop.attempt) for stop in control.stop}
+        kept = {(one.job_id, one.attempt) for one in control.renewed if one.verdict == "ok"} - ending
+        self._attempts.renewed(self._session.confirm(control.n, kept))
         for verdict in control.renewed:
             if verdict.verdict == "cancel":
                 self._attempts.cancel((verdict.job_id, verdict.attempt), "cancelled")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from penstock.core.states import Reason
@@ -14,7 +14,7 @@ from penstock.runtime.clock import Clock
 from penstock.runtime.log import logger
 from penstock_services.runner.executors import AnyExecutor, Executor, ImmediateExecutor, Output, Result
 from penstock_services.runner.reporting import Reporter
-from penstock_services.runner.session import Key, Seat, Session
+from penstock_services.runner.session import Key, Seat, Session, seconds_of
 from penstock_services.runner.shipping import LogShipper
 
 INFRA_ERROR: Final = Result(success=False, reason="infra-error")
@@ -93,7 +93,13 @@ class Attempts:
             self._report(seat, "ended", success=False, started_here=False, reason=reason)
             self._on_change()
         elif active := self._active.get(key):
-            self._stop(active, reason, _seconds(active.seat.grant, "grace", DEFAULT_GRACE_SECONDS))
+            self._stop(active, reason, seconds_of(active.seat.grant, "grace", DEFAULT_GRACE_SECONDS))
+
+    def renewed(self, seats: Iterable[Seat]) -> None:
+        """The leases of these exclusive attempts were renewed: they may run for longer."""
+        for seat in seats:
+            if (active := self._active.get(seat.key)) and (until := seat.until) is not None:
+                active.executor.allow(seat.grant, until)
 
     def void(self, key: Key) -> None:
         """The attempt was given away: kill it at once and say nothing more of it."""
@@ -126,7 +132,7 @@ class Attempts:
         for active in alone:
             if active.output is not None:
                 active.output.write("stderr", UNCONFIRMED_TEXT % seconds)
-            self._stop(active, "worker-lost", _seconds(active.seat.grant, "grace", DEFAULT_GRACE_SECONDS))
+            self._stop(active, "worker-lost", seconds_of(active.seat.grant, "grace", DEFAULT_GRACE_SECONDS))
 
     async def drain(self, seconds: float, grace: float) -> None:
         """Start nothing more, let what runs go on for so long, then stop it so that it is run elsewhere."""
@@ -134,7 +140,7 @@ class Attempts:
         self._on_change()
         await self._until_ended(seconds)
         for active in list(self._active.values()):
-            own = _seconds(active.seat.grant, "grace", DEFAULT_GRACE_SECONDS)
+            own = seconds_of(active.seat.grant, "grace", DEFAULT_GRACE_SECONDS)
             self._stop(active, "worker-lost", min(grace, own))
         await self._until_ended(None)
 
@@ -162,8 +168,8 @@ class Attempts:
     def _run_in_background(self, seat: Seat, executor: Executor) -> None:
         active = self._active[seat.key] = _Active(seat, executor)
         loop = asyncio.get_running_loop()
-        grace = _seconds(seat.grant, "grace", DEFAULT_GRACE_SECONDS)
-        timeout = _seconds(seat.grant, "timeout", DEFAULT_TIMEOUT_SECONDS)
+        grace = seconds_of(seat.grant, "grace", DEFAULT_GRACE_SECONDS)
+        timeout = seconds_of(seat.grant, "timeout", DEFAULT_TIMEOUT_SECONDS)
         active.timer = loop.call_later(timeout, self._stop, active, "run-timeout", grace)
         active.task = loop.create_task(self._run(active))
 
@@ -186,6 +192,8 @@ class Attempts:
         active.output = output
         active.executing = True
         try:
+            if (until := seat.until) is not None:
+                active.executor.allow(seat.grant, until)
             result = await active.executor.run(seat.grant, output)
         except Exception as error:  # a plug-in's fault ends its attempt, never the runner
             log.exception("executor failed", job_id=seat.grant.job_id, attempt=seat.grant.attempt)
@@ -222,9 +230,3 @@ class Attempts:
     def _report(self, seat: Seat, kind: Any, **more: Any) -> None:
         grant = seat.grant
         self._reporter.add(grant.pipeline_id, Report(grant.job_id, grant.attempt, grant.token, kind, **more))
-
-
-def _seconds(grant: Grant, name: str, default: float) -> float:
-    """A duration of the job's spec; what has its default is left out there."""
-    value = grant.spec.get(name, default)
-    return float(value) if isinstance(value, int | float) else default

@@ -4,18 +4,22 @@ It is a program of its own, run by path with nothing but the standard library, s
 milliseconds. A runner keeps one a busy slot and uses it for one attempt after another. It makes itself a
 child subreaper (Linux): whatever a job starts, double-forked and in sessions of its own, becomes the guard's
 child at the latest when its parent dies. So "no child is left" means that the attempt is dead, and it is the
-kernel that says so. When the runner goes away, however it goes, the guard kills all of it and ends.
+kernel that says so. When the runner goes away, however it goes, the guard kills all of it and ends. An
+attempt with an `until` is stopped at that moment, whether the runner stands still or the machine slept: it
+is dead before its lease ends (protocol §4).
 
 Orders come as length-prefixed JSON on a Unix socket, the write ends of the attempt's pipes with its first:
 
 | order | what the guard does |
 |---|---|
-| `{"path", "argv", "env", "cwd", "last"}` | runs a step; after the `last` one kills what it left |
+| `{"path", "argv", "env", "cwd", "last", "until", "grace"}` | runs a step; kills what the `last` one left |
 | `{"stop": grace}` | SIGTERM to the step's process group and to all that left it, SIGKILL after so long |
+| `{"until": moment}` | moves the moment at which the attempt is stopped with its `grace` |
 | `{"finish": true}` | kills what the steps left |
 
-Answers are lines of JSON: `{"exited": wait status, "stopped", "dead"}`, `{"failed": errno, "text", "dead"}`
-(the step could not start) and `{"dead": true}`; `dead` says that no process of the attempt is left.
+Answers are lines of JSON: `{"exited": wait status, "stopped", "overdue", "dead"}`, `{"failed": errno, "text",
+"dead"}` (the step could not start) and `{"dead": true}`; `dead` says that no process of the attempt is left,
+`overdue` that its moment had come. Moments are seconds of `SLEEPLESS`.
 """
 
 from __future__ import annotations
@@ -39,6 +43,10 @@ PR_SET_CHILD_SUBREAPER: Final = 36
 LENGTH: Final = struct.Struct("!I")
 RECEIVE_BYTES: Final = 256 * 1024
 KILL_AGAIN_SECONDS: Final = 0.05
+SLEEPLESS: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""The runner's clock (`penstock.runtime.clock`), which goes on while the machine sleeps."""
+LOOK_SECONDS: Final = 0.25
+"""How often a moment is looked at: what waits in the kernel stands still while the machine sleeps."""
 RESTORED_SIGNALS: Final = tuple(
     getattr(signal, name)
     for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP")
@@ -92,6 +100,10 @@ def kill_tree(root: int, spared: frozenset[int] = frozenset()) -> None:
     _signal(frozen, signal.SIGKILL)
 
 
+def _now() -> float:
+    return time.clock_gettime(SLEEPLESS)
+
+
 def _group(pid: int) -> int:
     try:
         return os.getpgid(pid)
@@ -121,6 +133,12 @@ class Guard:
         self._last = False
         self._deadline: float | None = None
         """Set by a stop: when the grace is over."""
+        self._until: float | None = None
+        """When the attempt is stopped by itself."""
+        self._grace = 0.0
+        """And how long it may take to end then."""
+        self._overdue = False
+        """That moment came: no step of the attempt is run any more."""
         self._wake, self._waker = socket.socketpair()
         self._wake.settimeout(0)
         self._waker.settimeout(0)
@@ -133,13 +151,30 @@ class Guard:
     def serve(self) -> None:
         """Obey until the runner closes its end."""
         while True:
-            wait = None if self._deadline is None else max(0.0, self._deadline - time.monotonic()) * 1000
-            ready = {fd for fd, _event in self._poll.poll(wait)}
+            ready = {fd for fd, _event in self._poll.poll(self._wait_ms())}
             self._drain_wake()
+            # First of all: what an agent that stood still has ordered may be out of date.
+            self._look_at_the_clock()
             if self._orders.fileno() in ready and not self._receive():
                 self._kill_all()
                 return
             self._look_after_children()
+
+    def _wait_ms(self) -> float | None:
+        moments = [moment for moment in (self._deadline, self._until) if moment is not None]
+        if not moments:
+            return None
+        return max(0.0, min(LOOK_SECONDS, min(moments) - _now())) * 1000
+
+    def _look_at_the_clock(self) -> None:
+        if self._until is None or _now() < self._until:
+            return
+        left = self._until + self._grace - _now()
+        self._until, self._overdue = None, True
+        if self._busy:
+            self._stop(left)
+        else:
+            self._kill_all()
 
     def _receive(self) -> bool:
         try:
@@ -165,11 +200,18 @@ class Guard:
         elif "finish" in order:
             self._clean_up()
             self._answer({"dead": True})
-        elif self._busy:  # a stop that comes after the end is late, not wrong
+        elif "until" in order:
+            if self._outputs and not self._overdue:  # one that comes after the end is late, not wrong
+                self._until = order["until"]
+        elif self._busy:  # so is such a stop
             self._stop(order["stop"])
 
     def _run(self, order: dict[str, Any]) -> None:
         self._last = order["last"]
+        self._until, self._grace = order["until"], order["grace"]
+        if self._overdue or (self._until is not None and _now() >= self._until):
+            self._refuse()
+            return
         out, err = self._outputs
         try:
             os.chdir(order["cwd"])
@@ -196,13 +238,20 @@ class Guard:
         except ValueError as error:  # a NUL somewhere, or a variable's name with a "="
             self._fail(errno.EINVAL, f"cannot start {order['path']}: {error}")
 
+    def _refuse(self) -> None:
+        """The attempt may not run any more."""
+        self._until, self._overdue = None, True
+        if self._last:
+            self._clean_up()
+        self._answer({"stopped": True, "overdue": True, "dead": self._last})
+
     def _fail(self, number: int | None, text: str) -> None:
         if self._last:
             self._clean_up()
         self._answer({"failed": number, "text": text, "dead": self._last})
 
     def _stop(self, grace: float) -> None:
-        deadline = time.monotonic() + grace
+        deadline = _now() + grace
         if self._deadline is not None:
             self._deadline = min(deadline, self._deadline)
             return
@@ -220,26 +269,27 @@ class Guard:
             return
         if self._deadline is not None:
             # After a SIGTERM the whole tree, not the step alone, has the grace to end by itself.
-            if children and time.monotonic() < self._deadline:
+            if children and _now() < self._deadline:
                 return
         elif self._step is not None:
             return
         self._end_step()
 
     def _end_step(self) -> None:
-        stopped = self._deadline is not None
+        stopped, overdue = self._deadline is not None, self._overdue
         if self._last:
             self._clean_up()
         elif stopped:
             self._kill_all()
         self._busy, self._deadline = False, None
-        self._answer({"exited": self._status, "stopped": stopped, "dead": self._last})
+        self._answer({"exited": self._status, "stopped": stopped, "overdue": overdue, "dead": self._last})
 
     def _clean_up(self) -> None:
         self._kill_all()
         for fd in self._outputs:
             os.close(fd)
         self._outputs = []
+        self._until, self._overdue = None, False
         os.chdir("/")
 
     def _kill_all(self) -> None:

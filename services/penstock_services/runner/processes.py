@@ -33,30 +33,41 @@ class GuardLost(PenstockError):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What to start: `path` is the program, `env` its whole environment; the attempt ends with the `last`."""
+    """What to start: `path` is the program, `env` its whole environment; the attempt ends with the `last`.
+
+    `until`: the moment of `Clock.monotonic` at which the guard stops the attempt by itself, with this grace.
+    """
 
     path: str
     argv: Sequence[str]
     env: Mapping[str, str]
     cwd: str
     last: bool
+    until: float | None
+    grace: float
 
 
 class Ended(msgspec.Struct, frozen=True):
     """How a step ended: its wait status, or (`failed`, an errno, and `text`) why it could not start.
 
-    `stopped`: it was told to stop before it ended. `dead`: no process of the attempt is left.
+    `stopped`: it was told to stop before it ended, or (`overdue`) the moment came until which it might run.
+    `dead`: no process of the attempt is left.
     """
 
     exited: int = 0
     failed: int | None = None
     text: str = ""
     stopped: bool = False
+    overdue: bool = False
     dead: bool = False
 
 
 class _Finish(msgspec.Struct, frozen=True):
     finish: bool = True
+
+
+class _Until(msgspec.Struct, frozen=True):
+    until: float
 
 
 class _Stop(msgspec.Struct, frozen=True):
@@ -116,6 +127,10 @@ class Guard:
         The pending `run` answers once all are dead. A second call may only shorten the grace.
         """
         self._send(_encode(_Stop(grace)))
+
+    def allow(self, until: float) -> None:
+        """Move the moment until which the attempt may run."""
+        self._send(_encode(_Until(until)))
 
     async def finish(self) -> None:
         """Kill what the attempt's steps left behind; returns when nothing is left.

@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from penstock.definition.model import DEFAULT_EXECUTOR
+from penstock.definition.model import DEFAULT_EXECUTOR, DEFAULT_GRACE_SECONDS
 from penstock.events.jobs import Grant
 from penstock.events.workers import Ended, Held, Phase, WorkerState
+from penstock.runtime.settings import EXCLUSIVE_RESERVE_SECONDS
 
 Key = tuple[str, int]
 """Job id and attempt."""
@@ -32,17 +33,30 @@ REFUSED: Final = -1
 class Seat:
     """An attempt that this session holds."""
 
-    __slots__ = ("answers", "grant", "key", "phase", "started_at", "voided")
+    __slots__ = ("answers", "grant", "held_since", "key", "leased_at", "phase", "started_at", "voided")
 
     def __init__(self, grant: Grant, answers: float) -> None:
         self.grant = grant
         self.key: Key = (grant.job_id, grant.attempt)
         self.answers = answers
         """When the heartbeat that it answers was sent."""
+        self.leased_at = answers
+        """Its lease began no earlier than this: the sending of the newest heartbeat that renewed it."""
+        self.held_since = 0
+        """Heartbeats after this one tell that it started: only these can renew it."""
         self.phase: Phase = "granted"
         self.started_at = 0.0
         self.voided = False
         """Given away meanwhile: it is being killed, and nothing is reported of it."""
+
+    @property
+    def until(self) -> float | None:
+        """When an exclusive attempt must be stopped, to be dead before its lease ends (protocol §4)."""
+        lease = self.grant.lease
+        if lease is None:
+            return None
+        grace = seconds_of(self.grant, "grace", DEFAULT_GRACE_SECONDS)
+        return self.leased_at + lease - grace - EXCLUSIVE_RESERVE_SECONDS
 
 
 class Session:
@@ -124,11 +138,24 @@ class Session:
             self._seen_before, self._seen, self._seen_since = self._seen, set(), now
         return self.beats
 
-    def confirm(self, n: int) -> None:
-        """The services answered heartbeat `n`: its leases were renewed."""
+    def confirm(self, n: int, renewed: Iterable[Key] = ()) -> list[Seat]:
+        """The services answered heartbeat `n` and renewed these leases.
+
+        Returns the exclusive attempts that may run for longer than before.
+        """
         sent = self._sent.get(n)
-        if sent is not None and self._confirmed_at is not None:
-            self._confirmed_at = max(self._confirmed_at, sent)
+        if sent is None or self._confirmed_at is None:
+            return []
+        self._confirmed_at = max(self._confirmed_at, sent)
+        longer: list[Seat] = []
+        for key in renewed:
+            seat = self._seats.get(key)
+            if seat is None or seat.grant.lease is None or seat.phase != "started":
+                continue
+            if n > seat.held_since and sent > seat.leased_at:
+                seat.leased_at = sent
+                longer.append(seat)
+        return longer
 
     def look(self, now: float) -> bool:
         """See whether the session is cut off now; then what runs here must be held for lost (protocol §4)."""
@@ -186,6 +213,7 @@ class Session:
                 continue
             seat.phase = "started"
             seat.started_at = now
+            seat.held_since = self.beats
             self._granted -= 1
             self._running += 1
             return seat
@@ -245,6 +273,12 @@ class Session:
         """Note for the next offer that an attempt left; it still counts as held at this moment."""
         self._ended.append(Ended(grant.job_id, grant.attempt, duration_ms))
         self.pressing = self.pressing or self._granted + self._running >= self.slots
+
+
+def seconds_of(grant: Grant, name: str, default: float) -> float:
+    """A duration of the job's spec; what has its default is left out there."""
+    value = grant.spec.get(name, default)
+    return float(value) if isinstance(value, int | float) else default
 
 
 def _executor(grant: Grant) -> str:

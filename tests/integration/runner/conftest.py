@@ -64,12 +64,16 @@ class Machine:
         self.guards = guards
         self.executor = ProcessExecutor(ExecutorPlace(folder / "work", settings, guards))
 
-    def begin(self, *scripts: str, git: dict[str, Any] | None = None, **spec: Any) -> Begun:
-        """Start a job of these steps; `spec` is the rest of its specification."""
+    def begin(
+        self, *scripts: str, git: dict[str, Any] | None = None, until: float | None = None, **spec: Any
+    ) -> Begun:
+        """Start a job of these steps; `spec` is the rest of its specification. `until`: it is exclusive."""
         steps = spec.pop("steps", None) or [{"name": script, "run": script} for script in scripts]
         grant = Grant(
             uuid7(1_700_000_000.0), 1, uuid4(), "p", "default", "job", {"steps": steps, **spec}, git, "pipe"
         )
+        if until is not None:
+            self.executor.allow(grant, until)
         return Begun(self.executor, grant)
 
     async def run(self, *scripts: str, **more: Any) -> tuple[Result, Remembered]:
@@ -89,6 +93,9 @@ class Begun:
 
     def stop(self, grace: float) -> None:
         self._executor.stop(self.grant, grace)
+
+    def allow(self, until: float) -> None:
+        self._executor.allow(self.grant, until)
 
     async def pids(self) -> list[int]:
         """The process ids that the job wrote in its first lines, up to one with `ready`."""

@@ -314,3 +314,63 @@ def test_how_long_things_are_over(db: Database, later: Later) -> None:
     assert jobs.lease_counts(db) == (1, 1)
     found = queries.job(db, "default", world.jobs[0])
     assert found is not None
+
+
+def test_every_lease_of_an_exclusive_attempt_lasts_its_own_time(db: Database, later: Later) -> None:
+    world = World(db, [{"spec": {"exclusive": True}}, {"spec": {"exclusive": True, "grace": 2.5}}, {}])
+    world.claim(0, 1, 2)
+    assert [lease(world, n)[0] for n in range(3)] == [120, 92, 15], "from the claim on"
+    assert [grant.get("lease") for grant in granted(world)] == [120.0, 92.5, None]
+    later(10)
+    world.start(0, 1, 2, ttl_seconds=TTL)
+    assert [lease(world, n)[0] for n in range(3)] == [120, 92, 15]
+    later(10)
+    for number in range(3):
+        assert renew(world, number)["verdict"] == "ok"
+    assert [lease(world, n)[0] for n in range(3)] == [120, 92, 15]
+    later(100)
+    assert [len(expire(world, n)) for n in range(3)] == [0, 1, 1]
+    later(21)
+    assert expire(world) == {world.jobs[0]}
+    assert world.history(0)[-1] == (4, "RUNNING", "QUEUED", "worker-lost")
+
+
+def test_an_exclusive_attempt_that_is_cancelled_keeps_its_lease_until_its_grace_is_over(
+    db: Database, later: Later
+) -> None:
+    world = started(db, spec={"exclusive": True, "grace": 20})
+    later(50)
+    cancel(world)
+    assert lease(world) == (60, None)
+    assert renew(world)["verdict"] == "cancel"
+    assert lease(world) == (110, None)
+    later(31)
+    assert stop_due(world) == [(world.jobs[0], "cancelled")]
+    renew(world)
+    assert lease(world) == (79, "cancelled"), "as long as it may live there; not renewed"
+    later(80)
+    expire(world)
+    assert world.states() == ["CANCELLED"]
+
+
+def test_an_exclusive_attempt_that_ran_too_long_keeps_its_lease(db: Database, later: Later) -> None:
+    world = started(db, spec={"exclusive": True, "timeout": 30})
+    later(31)
+    assert stop_due(world) == [(world.jobs[0], "run-timeout")]
+    assert lease(world) == (89, "run-timeout")
+
+
+def test_an_outage_lengthens_the_lease_of_an_exclusive_attempt(db: Database, later: Later) -> None:
+    db.rows("DELETE FROM reaper_clock")
+    world = World(db, [{"spec": {"exclusive": True}}, {}])
+    world.claim(0, 1)
+    world.start(0, 1, ttl_seconds=TTL)
+    assert jobs.outage(db, "one", gap_seconds=2, longest_seconds=TTL) == 0
+    later(60)
+    assert round(jobs.outage(db, "one", gap_seconds=2, longest_seconds=TTL)) == 60
+    assert [lease(world, n)[0] for n in range(2)] == [120, 15]
+
+
+def granted(world: World) -> list[dict[str, object]]:
+    """All grants so far, by name."""
+    return sorted(world.changes.grants, key=lambda grant: str(grant["name"]))

@@ -1,6 +1,7 @@
 -- Says that a reaper, the database and the broker are well. Where none of the reapers could say so for more than
 -- gap_seconds, what waits for a moment waits as much longer (protocol §4): leases, but none beyond longest_seconds
--- from now, which only those of the time before the outage can need; and run, grace and queue timers.
+-- from now (exclusive ones: than they last), which only those of the time before the outage can need; and run, grace
+-- and queue timers.
 -- Returns the length of the outage in seconds, 0 when there was none.
 CREATE OR REPLACE FUNCTION outage_v1(of_reaper text, gap_seconds double precision,
     longest_seconds double precision) RETURNS json
@@ -25,7 +26,8 @@ BEGIN
         gap := at - last;
         PERFORM FROM leases AS l ORDER BY l.job_id FOR UPDATE OF l;
         UPDATE leases AS l SET expires_at = CASE WHEN l.ending IS NULL
-            THEN greatest(l.expires_at, least(l.expires_at + gap, at + make_interval(secs => longest_seconds)))
+            THEN greatest(l.expires_at, least(l.expires_at + gap,
+                at + make_interval(secs => greatest(longest_seconds, l.lasts))))
             ELSE l.expires_at + gap END;
         UPDATE timers AS t SET due_at = t.due_at + gap WHERE t.kind <> 'retry';
     END IF;

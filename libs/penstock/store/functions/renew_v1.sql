@@ -1,5 +1,5 @@
 -- Takes in heartbeats: worker rows, and one more ttl_seconds for every started lease they hold, unless a timer
--- has ended it (protocol §3).
+-- has ended it (protocol §3); those of exclusive attempts get as long as each of theirs lasts.
 -- heartbeats: [{session_id, n, kind, name, pool, state, slots, capacity, labels}]; the newest a session.
 -- held: [{session_id, job_id, attempt, token, ended}]; a lease that is only granted is not renewed, but one
 -- whose attempt ended before its start was told is: its report is on its way.
@@ -24,7 +24,7 @@ BEGIN
     PERFORM FROM json_to_recordset(held) AS h(job_id uuid) JOIN leases AS l ON l.job_id = h.job_id
     ORDER BY l.job_id FOR UPDATE OF l;
 
-    UPDATE leases AS l SET expires_at = at + make_interval(secs => ttl_seconds)
+    UPDATE leases AS l SET expires_at = at + make_interval(secs => greatest(ttl_seconds, l.lasts))
     FROM json_to_recordset(held) AS h(job_id uuid, token uuid, ended boolean)
     WHERE l.job_id = h.job_id AND l.token = h.token AND l.ending IS NULL
         AND (l.started OR l.cancelling OR h.ended);

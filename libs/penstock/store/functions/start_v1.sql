@@ -1,5 +1,5 @@
--- ASSIGNED -> RUNNING for tokens that are current; their leases are renewed for ttl_seconds, and a run timer is
--- set for the timeout of their spec (left out there: 3600 s).
+-- ASSIGNED -> RUNNING for tokens that are current; their leases are renewed for ttl_seconds, or as long as those of
+-- exclusive attempts last, and a run timer is set for the timeout of their spec (left out there: 3600 s).
 -- starts: [{job_id, token}]. Returns {outbox_id, events, current: [job id]}: current are all those whose
 -- token is the living one, also when they were RUNNING already (a repeated report).
 CREATE OR REPLACE FUNCTION start_v1(starts json, ttl_seconds double precision, actor text) RETURNS json
@@ -26,7 +26,7 @@ BEGIN
         RETURNING j AS job
     ), l AS (
         UPDATE leases AS l SET started = true, started_at = at,
-            expires_at = at + make_interval(secs => ttl_seconds)
+            expires_at = at + make_interval(secs => greatest(ttl_seconds, l.lasts))
         WHERE l.job_id = ANY (ARRAY(SELECT (u.job).id FROM u))
     )
     SELECT array_agg(u.job) INTO started FROM u;

@@ -251,6 +251,9 @@ class SimulatedExecutor:
         if stop := self._stops.get((grant.job_id, grant.attempt)):
             stop.set()
 
+    def allow(self, grant: Grant, until: float) -> None:
+        """No job of the simulation is exclusive."""
+
     async def _result(self, run: Run, stop: asyncio.Event) -> Result:
         try:
             async with asyncio.timeout(run.plan.seconds):

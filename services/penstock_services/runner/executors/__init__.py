@@ -83,6 +83,14 @@ class Executor(Protocol):
         """
         ...
 
+    def allow(self, grant: Grant, until: float) -> None:
+        """An exclusive attempt may run until this moment of the clock's `monotonic`.
+
+        Then it is ended like by `stop` with the grace of its spec, though the runner be stopped or dead by
+        then (`Step.until`). Comes before `run`, and again while it runs, each time with a later moment.
+        """
+        ...
+
 
 @runtime_checkable
 class ImmediateExecutor(Protocol):

@@ -35,6 +35,9 @@ SIGNALLED: Final = 128
 """An exit code is this plus the number of the signal that ended the step."""
 CANNOT_RUN: Final = 126
 NOT_FOUND: Final = 127
+OVERDUE_TEXT: Final = (
+    b"penstock: this exclusive job was stopped before its lease could end: its runner had no answer in time\n"
+)
 _OUT_OF_RESOURCES: Final = frozenset((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
 
 log = logger(__name__)
@@ -43,11 +46,13 @@ log = logger(__name__)
 class _Running:
     """An attempt while it runs: how to stop it."""
 
-    __slots__ = ("grace", "guard")
+    __slots__ = ("grace", "guard", "until")
 
-    def __init__(self) -> None:
+    def __init__(self, until: float | None) -> None:
         self.grace: float | None = None
         """Set by a stop order."""
+        self.until = until
+        """How long an exclusive attempt may run."""
         self.guard: Guard | None = None
         """While a step runs."""
 
@@ -55,6 +60,11 @@ class _Running:
         self.grace = grace if self.grace is None else min(grace, self.grace)
         if self.guard is not None:
             self.guard.stop(grace)
+
+    def allow(self, until: float) -> None:
+        self.until = until
+        if self.guard is not None:
+            self.guard.allow(until)
 
 
 class ProcessExecutor:
@@ -64,6 +74,7 @@ class ProcessExecutor:
         self._place = place
         self._workspaces = Workspaces(place.folder, keep_failed=place.settings.keep_workspace == "failed")
         self._running: dict[Key, _Running] = {}
+        self._allowed: dict[Key, float] = {}
 
     def stop(self, grant: Grant, grace: float) -> None:
         """See `Executor.stop`."""
@@ -71,10 +82,18 @@ class ProcessExecutor:
         if running is not None:
             running.stop(grace)
 
+    def allow(self, grant: Grant, until: float) -> None:
+        """See `Executor.allow`."""
+        key = (grant.job_id, grant.attempt)
+        if running := self._running.get(key):
+            running.allow(until)
+        else:
+            self._allowed[key] = until
+
     async def run(self, grant: Grant, output: Output) -> Result:
         """See `Executor.run`."""
         key = (grant.job_id, grant.attempt)
-        running = self._running[key] = _Running()
+        running = self._running[key] = _Running(self._allowed.pop(key, None))
         try:
             spec = msgspec.convert(grant.spec, JobSpec)
             workspace = self._workspaces.take()
@@ -145,7 +164,7 @@ class _Steps:
 
     async def _run_step(self, step: Step, number: int, guard: Guard, running: _Running) -> Ended:
         try:
-            spawn = self._spawn(step, number)
+            spawn = self._spawn(step, number, running.until)
         except ValueError as error:
             return Ended(failed=errno.EINVAL, text=f"cannot start {step.shell!r}: {error}")
         timer: asyncio.TimerHandle | None = None
@@ -159,7 +178,7 @@ class _Steps:
             if timer is not None:
                 timer.cancel()
 
-    def _spawn(self, step: Step, number: int) -> Spawn:
+    def _spawn(self, step: Step, number: int, until: float | None) -> Spawn:
         environment = {**self._environment, **step.env}
         cwd = str(self._workspace.root / step.working_directory)
         shell = step.shell or self._spec.shell
@@ -169,7 +188,8 @@ class _Steps:
             path = "/bin/sh"
         elif "/" not in path:
             path = shutil.which(path, path=environment.get("PATH", os.defpath)) or path
-        return Spawn(path, argv, environment, cwd, last=number == len(self._steps))
+        last = number == len(self._steps)
+        return Spawn(path, argv, environment, cwd, last, until, self._spec.grace)
 
     def _command(self, shell: str, script: str, number: int) -> list[str]:
         """What to start. Raises `ValueError` when the shell's command line is not one."""
@@ -185,6 +205,9 @@ class _Steps:
 
     def _judge(self, step: Step, ended: Ended, *, ordered: bool) -> Result:
         """The result of the attempt, if it ended with this step. `ordered`: it had been told to stop."""
+        if ended.overdue:
+            self._output.write("stderr", OVERDUE_TEXT)
+            return Result(success=False, reason="worker-lost", stopped=True)
         if ended.failed is not None:
             self._output.write("stderr", f"penstock: {ended.text}\n".encode())
             if ended.failed in _OUT_OF_RESOURCES:

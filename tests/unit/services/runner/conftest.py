@@ -110,6 +110,7 @@ class HeldExecutor:
         self.started: asyncio.Queue[str] = asyncio.Queue()
         self.ended: asyncio.Queue[str] = asyncio.Queue()
         self.stops: list[tuple[str, float]] = []
+        self.allowed: list[tuple[str, float]] = []
         self.outputs: dict[str, Output] = {}
         self.stoppable = True
 
@@ -126,6 +127,9 @@ class HeldExecutor:
         self.stops.append((grant.job_id, grace))
         if self.stoppable:
             self.end(grant.job_id, Result(success=False, exit_code=143, reason="cancelled", stopped=True))
+
+    def allow(self, grant: Grant, until: float) -> None:
+        self.allowed.append((grant.job_id, until))
 
     def end(self, job_id: str, result: Result) -> None:
         if not self.running[job_id].done():
@@ -201,7 +205,13 @@ def bench(tmp_path: Path, clock: ManualClock) -> MakeBench:
 def new_grant() -> Callable[..., Grant]:
     """Makes grants that differ; fields by keyword, `spec` as further keywords."""
 
-    def make(executor: str = "held", attempt: int = 1, pipeline_id: str = "", **spec: Any) -> Grant:
+    def make(
+        executor: str = "held",
+        attempt: int = 1,
+        pipeline_id: str = "",
+        lease: float | None = None,
+        **spec: Any,
+    ) -> Grant:
         return Grant(
             uuid7(1_700_000_000.0),
             attempt,
@@ -210,6 +220,7 @@ def new_grant() -> Callable[..., Grant]:
             "default",
             "a job",
             {"executor": executor, **spec},
+            lease=lease,
         )
 
     return make

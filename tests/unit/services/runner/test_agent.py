@@ -487,3 +487,38 @@ def test_what_nobody_confirms_is_stopped_after_a_while(
         it.transport.settle(report, accepted=False)
 
     within(body)
+
+
+def test_an_exclusive_attempt_may_run_as_long_as_its_lease_is_renewed(
+    within: Any, new_grant: NewGrant, clock: ManualClock
+) -> None:
+    async def body(it: Any) -> None:
+        grant = new_grant(lease=92.0, grace=2)
+        sent = clock.monotonic()
+        it.transport.grant(grant)
+        await it.held.started.get()
+        assert it.held.allowed == [(grant.job_id, sent + 85)]
+        clock.advance(5)
+        await it.agent._heartbeat("BUSY")
+        it.transport.control(n=2, renewed=[verdict(grant, "ok")])
+        assert it.held.allowed[1:] == [(grant.job_id, sent + 5 + 85)]
+
+    within(body)
+
+
+@pytest.mark.parametrize("what", ["cancel", "void", "stop"])
+def test_what_is_to_end_is_not_allowed_to_run_longer(
+    within: Any, new_grant: NewGrant, clock: ManualClock, what: str
+) -> None:
+    async def body(it: Any) -> None:
+        grant = new_grant(lease=92.0, grace=2)
+        it.transport.grant(grant)
+        await it.held.started.get()
+        it.held.stoppable = False
+        clock.advance(5)
+        await it.agent._heartbeat("BUSY")
+        word, stop = ("ok", [Stop(grant.job_id, 1, "run-timeout")]) if what == "stop" else (what, [])
+        it.transport.control(n=2, renewed=[verdict(grant, word)], stop=stop)
+        assert len(it.held.allowed) == 1
+
+    within(body)

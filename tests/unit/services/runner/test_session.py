@@ -6,7 +6,7 @@ import pytest
 
 from penstock.events.jobs import Grant
 from penstock.events.workers import Ended, Held
-from penstock_services.runner.session import Session
+from penstock_services.runner.session import Seat, Session
 
 NewGrant = Callable[..., Grant]
 
@@ -240,3 +240,52 @@ def test_an_old_heartbeat_confirms_nothing(session: Session) -> None:
 def test_a_session_that_has_said_nothing_is_not_cut_off() -> None:
     new = Session("s", slots=1, look_ahead=0, heartbeat_seconds=5, executors=frozenset())
     assert not new.look(1e9)
+
+
+class TestExclusive:
+    """Its lease lasts 120 s with a grace of 30 s: it is stopped 85 s after the sending of what renewed it."""
+
+    @pytest.fixture
+    def seat(self, session: Session, new_grant: NewGrant) -> Seat:
+        assert session.accept(1, [new_grant(lease=120.0)], 101.0) == []
+        session.beat(105.0)
+        seat = session.start(106.0)
+        assert seat is not None
+        return seat
+
+    def test_it_may_run_from_the_heartbeat_that_its_grant_answers(self, seat: Seat) -> None:
+        assert seat.until == 100.0 + 85
+
+    def test_its_own_grace_counts(self, session: Session, new_grant: NewGrant) -> None:
+        session.accept(1, [new_grant(lease=92.0, grace=2)], 101.0)
+        seat = session.start(101.0)
+        assert seat is not None
+        assert seat.until == 100.0 + 85
+
+    def test_other_attempts_have_no_such_moment(self, session: Session, new_grant: NewGrant) -> None:
+        session.accept(1, [new_grant()], 101.0)
+        seat = session.start(101.0)
+        assert seat is not None
+        session.beat(105.0)
+        assert (seat.until, session.confirm(2, [seat.key])) == (None, [])
+
+    def test_a_confirmation_counts_from_the_sending_of_its_heartbeat(
+        self, session: Session, seat: Seat
+    ) -> None:
+        session.beat(110.0)
+        session.beat(115.0)
+        assert session.confirm(3, [seat.key]) == [seat]
+        assert seat.until == 110.0 + 85
+        assert session.confirm(4, [seat.key]) == [seat]
+        assert session.confirm(3, [seat.key]) == [], "read late"
+        assert seat.until == 115.0 + 85
+
+    def test_a_heartbeat_from_before_its_start_renewed_nothing(self, session: Session, seat: Seat) -> None:
+        assert session.confirm(2, [seat.key]) == []
+        assert seat.until == 100.0 + 85
+
+    def test_the_confirmation_of_others_is_none_of_its_own(self, session: Session, seat: Seat) -> None:
+        session.beat(110.0)
+        assert session.confirm(3, [("another", 1)]) == []
+        assert session.confirm(99, [seat.key]) == [], "never sent"
+        assert seat.until == 100.0 + 85
