@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -19,20 +20,18 @@ Later = Callable[[float], None]
 
 @pytest.fixture
 def later(db: Database) -> Iterator[Later]:
-    """Moves the database clock on."""
-    gone = 0.0
+    """Moves the database clock on, which stands still otherwise."""
+    at = db.one("SELECT clock_timestamp()")
+    clock = "CREATE OR REPLACE FUNCTION clock_v1() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT %s'"
 
     def move(seconds: float) -> None:
-        nonlocal gone
-        gone += seconds
-        db.rows(
-            "CREATE OR REPLACE FUNCTION clock_v1() RETURNS timestamptz LANGUAGE sql VOLATILE AS"
-            f" 'SELECT clock_timestamp() + interval ''{gone} s'''"  # type: ignore[arg-type]
-        )
+        nonlocal at
+        at += timedelta(seconds=seconds)
+        db.rows(clock % f"timestamptz ''{at.isoformat()}''")  # type: ignore[arg-type]
 
-    yield move
-    gone = 0.0
     move(0)
+    yield move
+    db.rows(clock % "clock_timestamp()")  # type: ignore[arg-type]
 
 
 def timers(world: World, number: int = 0) -> dict[str, int]:
@@ -317,10 +316,10 @@ def test_how_long_things_are_over(db: Database, later: Later) -> None:
 
 
 def test_every_lease_of_an_exclusive_attempt_lasts_its_own_time(db: Database, later: Later) -> None:
-    world = World(db, [{"spec": {"exclusive": True}}, {"spec": {"exclusive": True, "grace": 2.5}}, {}])
+    world = World(db, [{"spec": {"exclusive": True}}, {"spec": {"exclusive": True, "grace": 2}}, {}])
     world.claim(0, 1, 2)
     assert [lease(world, n)[0] for n in range(3)] == [120, 92, 15], "from the claim on"
-    assert [grant.get("lease") for grant in granted(world)] == [120.0, 92.5, None]
+    assert [grant.get("lease") for grant in granted(world)] == [120.0, 92.0, None]
     later(10)
     world.start(0, 1, 2, ttl_seconds=TTL)
     assert [lease(world, n)[0] for n in range(3)] == [120, 92, 15]
