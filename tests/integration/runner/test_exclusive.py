@@ -36,7 +36,7 @@ cat pids
 echo ready
 while :; do sleep 1000; done
 """
-# A runner of its own: one exclusive job, whose moment comes after so many seconds and has this grace.
+# A runner of its own: one exclusive job, whose moment comes so many seconds after it is ready, with this grace.
 AGENT = """
 import asyncio, sys
 from pathlib import Path
@@ -49,18 +49,27 @@ from penstock_services.runner.settings import PlaceSettings
 
 class Output:
     full = False
+    def __init__(self, on_ready):
+        self.on_ready = on_ready
     def write(self, stream, data):
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
+        if b"ready" in data:
+            self.on_ready()
 
 async def main():
     folder, script, seconds, grace = sys.argv[1:]
+    now = SystemClock().monotonic
     guards = Guards()
     executor = ProcessExecutor(ExecutorPlace(Path(folder), PlaceSettings(), guards))
     spec = {"steps": [{"name": "all", "run": script}], "grace": float(grace)}
     grant = Grant("job", 1, "token", "p", "default", "job", spec, lease=60.0)
-    executor.allow(grant, SystemClock().monotonic() + float(seconds))
-    result = await executor.run(grant, Output())
+    def ready():
+        until = now() + float(seconds)
+        executor.allow(grant, until)
+        print(until, flush=True)
+    executor.allow(grant, now() + 1000)
+    result = await executor.run(grant, Output(ready))
     print("result", result.reason, flush=True)
     await guards.close()
 
@@ -105,7 +114,6 @@ class Away:
     """A runner in a process of its own, with one stubborn exclusive job."""
 
     def __init__(self, folder: Path, seconds: float, grace: float) -> None:
-        began = now()
         self.process = subprocess.Popen(
             [sys.executable, "-c", AGENT, str(folder), STUBBORN, str(seconds), str(grace)],
             stdout=subprocess.PIPE,
@@ -115,7 +123,7 @@ class Away:
             self.pids.append(int(line))
         self.guards = [pid for pid in guard.descendants(self.process.pid) if guard.__file__ in words_of(pid)]
         assert len(self.guards) == 1
-        self.ends_at = began + seconds + grace + EXCLUSIVE_RESERVE_SECONDS
+        self.ends_at = float(self.read()) + grace + EXCLUSIVE_RESERVE_SECONDS
         """When its lease ends at the earliest."""
 
     def read(self) -> str:
@@ -179,9 +187,10 @@ def test_after_a_sleep_of_the_machine_it_does_not_run_on(away: Callable[..., Awa
 
 def test_it_ends_by_itself_while_its_agent_is_cut_off(on: Any) -> None:
     async def body(m: Any) -> None:
-        begun = m.begin(STUBBORN, until=now() + 1.0, grace=0.2)
-        ends_at = now() + 1.2 + EXCLUSIVE_RESERVE_SECONDS
+        begun = m.begin(STUBBORN, until=now() + 1000, grace=0.2)
         pids = await begun.pids()
+        begun.allow(now() + 0.3)
+        ends_at = now() + 0.5 + EXCLUSIVE_RESERVE_SECONDS
         result = await begun.result
         assert now() < ends_at
         assert (result.success, result.reason) == (False, "worker-lost")
@@ -194,7 +203,9 @@ def test_it_ends_by_itself_while_its_agent_is_cut_off(on: Any) -> None:
 def test_one_that_heeds_sigterm_has_its_grace(on: Any) -> None:
     async def body(m: Any) -> None:
         script = "trap 'echo bye; exit 0' TERM\necho ready\nwhile :; do sleep 0.01; done"
-        begun = m.begin(script, until=now() + 0.3, grace=60)
+        begun = m.begin(script, until=now() + 1000, grace=60)
+        await begun.output.until(b"ready\n")
+        begun.allow(now() + 0.1)
         result = await begun.result
         assert begun.output.out == b"ready\nbye\n"
         assert result.reason == "worker-lost", "also when it ends well"
@@ -205,8 +216,9 @@ def test_one_that_heeds_sigterm_has_its_grace(on: Any) -> None:
 def test_a_renewed_lease_lets_it_run_on(on: Any) -> None:
     async def body(m: Any) -> None:
         go = m.folder / "go"
-        begun = m.begin(f"echo ready; while [ ! -e {go} ]; do sleep 0.01; done", until=now() + 0.5)
+        begun = m.begin(f"echo ready; while [ ! -e {go} ]; do sleep 0.01; done", until=now() + 1000)
         await begun.output.until(b"ready\n")
+        begun.allow(now() + 0.5)
         begun.allow(now() + 60.0)
         await asyncio.sleep(1.0)
         assert not begun.result.done()
@@ -232,8 +244,9 @@ def test_what_a_step_left_behind_dies_when_the_moment_comes_between_steps(on: An
         out, err = os.open(os.devnull, os.O_WRONLY), os.open(os.devnull, os.O_WRONLY)
         it.attach(out, err)
         script = "trap '' TERM; sleep 1000 & echo $! > pid"
-        ended = await it.run(step(m.folder, script, until=now() + 0.5))
+        ended = await it.run(step(m.folder, script, until=now() + 1000))
         assert not ended.overdue
+        it.allow(now() + 0.1)
         pid = int((m.folder / "pid").read_text())
         dead_by(now() + EXCLUSIVE_RESERVE_SECONDS, [pid])
         it.allow(now() + 60.0)
