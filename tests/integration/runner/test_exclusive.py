@@ -36,7 +36,7 @@ cat pids
 echo ready
 while :; do sleep 1000; done
 """
-# A runner of its own: one exclusive job, whose moment comes so many seconds after it is ready, with this grace.
+# A runner of its own: one exclusive job, whose moment comes so many seconds after it is ready.
 AGENT = """
 import asyncio, sys
 from pathlib import Path
