@@ -56,32 +56,50 @@ def _runs(facts: Facts) -> bool:
             return facts.failed == facts.cancelled == facts.skipped == 0
 
 
-class Sorted(msgspec.Struct):
-    """The reports of a batch by what is to be done: each attempt once, its end before its start."""
+class Sorted(msgspec.Struct, frozen=True):
+    """Reports by what is to be done. A job is in it once: what is answered by job is answered by attempt."""
 
     starts: list[Report]
     ends: list[Report]
     releases: list[Report]
-    undecided: list[str]
+
+    @property
+    def all(self) -> list[Report]:
+        """Every one of them."""
+        return [*self.starts, *self.ends, *self.releases]
 
 
-def sort_reports(batch: Iterable[Reports]) -> Sorted:
-    """Repeats are folded; a start whose end is in the same batch is left to the end, which implies it."""
-    newest: dict[tuple[str, str], Report] = {}
-    undecided: dict[str, None] = {}
-    for record in batch:
-        undecided.update(dict.fromkeys(record.undecided))
-        for report in record.reports:
-            key = (report.job_id, report.token)
-            if key not in newest or newest[key].kind == "started":
-                newest[key] = report
-    by_job = sorted(newest.values(), key=_job_id)
-    return Sorted(
-        starts=[report for report in by_job if report.kind == "started"],
-        ends=[report for report in by_job if report.kind == "ended"],
-        releases=[report for report in by_job if report.kind == "released"],
-        undecided=list(undecided),
-    )
+def sort_reports(reports: Iterable[Report]) -> list[Sorted]:
+    """Repeats are folded; a start whose end is there too is left to the end, which implies it.
+
+    Several attempts of one job, of which one at most is current, are told apart by rounds: the first attempt
+    of each job that was heard of, then the second, and so on.
+    """
+    newest: dict[str, dict[str, Report]] = {}
+    for report in reports:
+        attempts = newest.setdefault(report.job_id, {})
+        known = attempts.get(report.token)
+        if known is None or known.kind == "started":
+            attempts[report.token] = report
+    rounds: list[list[Report]] = []
+    for _, attempts in sorted(newest.items()):
+        for number, report in enumerate(attempts.values()):
+            if number == len(rounds):
+                rounds.append([])
+            rounds[number].append(report)
+    return [
+        Sorted(
+            starts=[report for report in one if report.kind == "started"],
+            ends=[report for report in one if report.kind == "ended"],
+            releases=[report for report in one if report.kind == "released"],
+        )
+        for one in rounds
+    ]
+
+
+def undecided_of(batch: Iterable[Reports]) -> list[str]:
+    """Jobs that somebody asks to decide about, each once."""
+    return list(dict.fromkeys(job_id for record in batch for job_id in record.undecided))
 
 
 def finish_row(report: Report, jitter: float) -> dict[str, Any]:
@@ -108,7 +126,3 @@ def late_row(report: Report) -> dict[str, Any]:
     if report.exit_code is not None:
         what.append(f"exit {report.exit_code}")
     return {"job_id": report.job_id, "attempt": report.attempt, "what": ", ".join(what)}
-
-
-def _job_id(report: Report) -> str:
-    return report.job_id

@@ -21,7 +21,15 @@ from penstock.store import jobs
 from penstock.store.changes import Changes
 from penstock.store.database import Database, PoisonRow
 from penstock.store.outbox import Acks
-from penstock_services.advancer.decide import Facts, Sorted, decide, finish_row, late_row, sort_reports
+from penstock_services.advancer.decide import (
+    Facts,
+    Sorted,
+    decide,
+    finish_row,
+    late_row,
+    sort_reports,
+    undecided_of,
+)
 
 TICK_SECONDS = 0.1
 """How soon a runner learns that its reports are settled."""
@@ -63,15 +71,16 @@ class Advancer:
             except DeadLetter as error:
                 dead.append(Dead(record, str(error), type(error).__name__))
         changes = Changes()
-        todo = sort_reports(reports)
-        try:
-            accepted = self._apply(changes, todo)
-        except PoisonRow as error:
-            if len(batch) > 1:
-                raise
-            dead.append(Dead(batch[0], str(error), type(error).__name__))
-            accepted = self._salvage(changes, [one for record in reports for one in record.reports])
-        self._decide(changes, todo.undecided)
+        accepted: set[tuple[str, str]] = set()
+        for todo in sort_reports(report for record in reports for report in record.reports):
+            try:
+                accepted |= self._apply(changes, todo)
+            except PoisonRow as error:
+                if len(batch) > 1:
+                    raise
+                dead = [Dead(batch[0], str(error), type(error).__name__)]
+                accepted |= self._salvage(changes, todo.all)
+        self._decide(changes, undecided_of(reports))
         if self._acks.full():
             self._acks.flush(self._db)
         records = publish.records(changes, self._actor)
@@ -105,10 +114,9 @@ class Advancer:
             current |= jobs.release(
                 self._db, changes, items, expired=False, policy=self._policy, actor=self._actor
             )
-        done = [*todo.starts, *todo.ends, *todo.releases]
-        accepted = {(report.job_id, report.token) for report in done if report.job_id in current}
+        accepted = {(report.job_id, report.token) for report in todo.all if report.job_id in current}
         self._metrics.inc("penstock_reports_total", len(accepted), result="accepted")
-        if refused := [late_row(one) for one in done if (one.job_id, one.token) not in accepted]:
+        if refused := [late_row(one) for one in todo.all if (one.job_id, one.token) not in accepted]:
             repeated = jobs.late(self._db, refused)
             self._metrics.inc("penstock_reports_total", repeated, result="repeated")
             self._metrics.inc("penstock_reports_total", len(refused) - repeated, result="refused")
@@ -118,7 +126,8 @@ class Advancer:
     def _salvage(self, changes: Changes, reports: list[Report]) -> set[tuple[str, str]]:
         """Halve them until the offender stands alone: its attempt ends as infra-error (protocol §10)."""
         try:
-            return self._apply(changes, sort_reports([Reports(pipeline_id="", reports=reports)]))
+            (todo,) = sort_reports(reports)
+            return self._apply(changes, todo)
         except PoisonRow:
             if len(reports) > 1:
                 middle = len(reports) // 2

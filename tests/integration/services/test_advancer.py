@@ -10,6 +10,7 @@ import orjson
 from penstock.events import topics
 from penstock.kafka.records import Record
 from penstock.runtime.metrics import Metrics
+from penstock.store import audit, jobs
 from penstock.store.database import Database
 from penstock.store.jobs import Policy
 from penstock.testing.graphs import World
@@ -57,6 +58,22 @@ def test_one_bad_report_does_not_take_its_neighbours_along(db: Database) -> None
     assert world.states() == ["SUCCESS", "SUCCESS", "SUCCESS", "RETRYING", "SUCCESS"]
     assert world.history(3)[-1][3] == "infra-error"
     assert len(settled(hands)) == 6, "also of the bad ones: their runner must not ask for ever"
+
+
+def test_a_stale_end_beside_a_living_start_of_the_same_job_is_refused(db: Database) -> None:
+    """Found by the chaos run: in one batch the living attempt vouched for the one that was taken back."""
+    world = World(db, [{}])
+    world.claim(0, lease_seconds=-1)
+    stale = report(world, 0)
+    item = [{"job_id": world.jobs[0], "token": world.tokens[world.jobs[0]]}]
+    jobs.release(db, world.changes, item, expired=True, policy=Policy(), actor="test")
+    world.claim(0)
+    living = report(world, 0, attempt=2, kind="started", success=False)
+    hands = advancer(db)
+    hands.step([record(world, stale, living)], time.time())
+    assert world.states() == ["RUNNING"]
+    assert settled(hands) == [[world.jobs[0], 1, "ended", False], [world.jobs[0], 2, "started", True]]
+    assert audit.books(db).attempts[0]["late"] == "ended, success"
 
 
 def test_a_reason_of_a_younger_runner_is_kept(db: Database) -> None:

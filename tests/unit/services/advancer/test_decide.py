@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.events.jobs import Report, Reports
-from penstock_services.advancer.decide import Facts, decide, finish_row, sort_reports
+from penstock_services.advancer.decide import Facts, decide, finish_row, sort_reports, undecided_of
 
 
 def facts(condition: str = "", **more: int) -> Facts:
@@ -37,25 +37,36 @@ def report(job: str, kind: str, token: str = "t") -> Report:
 
 
 def test_reports_are_sorted_by_job_and_an_end_swallows_its_start() -> None:
-    batch = [
-        Reports(pipeline_id="p", reports=[report("b", "started"), report("a", "started")], undecided=["x"]),
-        Reports(
-            pipeline_id="p", reports=[report("b", "ended"), report("c", "released")], undecided=["x", "y"]
-        ),
-        Reports(pipeline_id="p", reports=[report("b", "started"), report("b", "ended")]),
+    reports = [
+        report("b", "started"),
+        report("a", "started"),
+        report("b", "ended"),
+        report("c", "released"),
+        report("b", "started"),
+        report("b", "ended"),
     ]
-    todo = sort_reports(batch)
+    (todo,) = sort_reports(reports)
     assert [one.job_id for one in todo.starts] == ["a"]
     assert [one.job_id for one in todo.ends] == ["b"]
     assert [one.job_id for one in todo.releases] == ["c"]
-    assert todo.undecided == ["x", "y"]
+    assert [one.job_id for one in todo.all] == ["a", "b", "c"]
 
 
-def test_two_attempts_of_a_job_are_two() -> None:
-    todo = sort_reports(
-        [Reports(pipeline_id="p", reports=[report("a", "ended", "t1"), report("a", "ended", "t2")])]
-    )
-    assert len(todo.ends) == 2
+def test_two_attempts_of_a_job_are_told_apart() -> None:
+    """Each goes to the store alone: its answer names jobs."""
+    reports = [report("a", "ended", "t1"), report("b", "ended"), report("a", "started", "t2")]
+    first, second = sort_reports(reports)
+    assert [one.token for one in first.ends] == ["t1", "t"]
+    assert first.starts == []
+    assert [one.token for one in second.starts] == ["t2"]
+
+
+def test_jobs_to_decide_about_are_asked_once() -> None:
+    batch = [
+        Reports(pipeline_id="p", reports=[], undecided=["x"]),
+        Reports(pipeline_id="p", reports=[], undecided=["x", "y"]),
+    ]
+    assert undecided_of(batch) == ["x", "y"]
 
 
 def test_a_failure_without_a_reason_is_an_exit_code() -> None:
