@@ -104,6 +104,17 @@ class TailSource:
         """See `Source.lag`."""
         return self._reader.lag()
 
+    def marks(self) -> dict[Partition, tuple[int, int]]:
+        """The first offset of each partition and the one behind its last, as the broker knows them now.
+
+        Raises:
+            RetryLater: no broker answered in time.
+        """
+        try:
+            return {partition: self._marks(partition) for partition in self._owned}
+        except KafkaException as error:
+            raise translate(error, "cannot find how far to read") from error
+
     def close(self) -> None:
         """Close the client."""
         self._reader.own()

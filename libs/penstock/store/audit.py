@@ -74,6 +74,11 @@ def census(db: Database) -> Census:
     return msgspec.convert(db.one(_CENSUS), Census)
 
 
+def open_jobs(db: Database) -> int:
+    """How many jobs are not terminal. Raises RetryLater."""
+    return int(db.one(_OPEN))
+
+
 def is_quiet(db: Database) -> bool:
     """Whether nothing is left to do: no open pipeline, no unsent event, no request or cancel that waits, no
     history that a new Kafka cluster has not been given again.
@@ -146,6 +151,10 @@ _CENSUS = """
         'transitions', (SELECT count(*) FROM job_transitions),
         'open', (SELECT coalesce(sum(remaining), 0) FROM open_pipelines),
         'queued', (SELECT count(*) FROM ready))
+"""
+_OPEN = """
+    SELECT count(*) FROM open_pipelines JOIN jobs AS j USING (pipeline_id)
+    WHERE j.state <> ALL ('{SUCCESS,FAILED,CANCELLED,SKIPPED}')
 """
 _QUIET = """
     SELECT NOT EXISTS (SELECT FROM open_pipelines) AND NOT EXISTS (SELECT FROM outbox)

@@ -61,6 +61,12 @@ def replace_function(db: Database, text: str) -> None:
     db.rows(cast(Any, text))
 
 
+def hold_table(db: Database, table: str, seconds: float) -> None:
+    """Hold the strongest lock on a table for so long. Raises RetryLater."""
+    hold = sql.SQL("BEGIN; LOCK TABLE {}; SELECT pg_sleep({}); COMMIT")
+    db.rows(hold.format(sql.Identifier(table), sql.Literal(seconds)))
+
+
 def empty(db: Database) -> None:
     """Delete what was ever asked of Penstock: all rows but those of tenants and tokens."""
     tables = db.rows(

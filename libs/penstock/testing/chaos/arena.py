@@ -23,9 +23,11 @@ from penstock.local.process import LAUNCH, is_alive
 from penstock.local.record import ProcessRecord, read_record
 from penstock.local.stack import Stack, read_stack
 from penstock.runtime.clock import SystemClock, pause
-from penstock.runtime.settings import environment
+from penstock.runtime.settings import KafkaSettings, environment
 from penstock.store.database import Database
-from penstock.testing.chaos.stack import HOLDS, Order
+from penstock.testing.chaos import hooks
+from penstock.testing.chaos.proxy import Proxies
+from penstock.testing.chaos.stack import HOLDS, TARGETS, Order, Targets
 from penstock_services.runner.guard import descendants
 
 CLOCKS: Final = {
@@ -51,17 +53,26 @@ class Arena:
     """A stack that runs from `__enter__` to `__exit__`.
 
     Components are named as their logs are: `advancer-0`, `runner-1`, `kafka-0`; a server's number may be left
-    out.
+    out. `proxies` are None unless they were asked for.
     """
 
     def __init__(
-        self, replicas: Mapping[str, int] | None = None, environ: Mapping[str, str] | None = None
+        self,
+        replicas: Mapping[str, int] | None = None,
+        environ: Mapping[str, str] | None = None,
+        *,
+        proxied: bool = False,
+        seed: int = 0,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="penstock-chaos-"))
         # As root, Postgres runs as another user and must reach its data below this folder.
         self.folder.chmod(0o755)
+        self.hooks = self.folder / "hooks"
+        self.proxies: Proxies | None = None
         self._replicas = dict(replicas or {})
         self._environ = dict(environ or {})
+        self._proxied = proxied
+        self._seed = seed
         self._clock = SystemClock()
         self._end = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
@@ -69,11 +80,16 @@ class Arena:
     def __enter__(self) -> Arena:
         with contextlib.ExitStack() as undo:
             undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            if self._proxied:
+                self.proxies = undo.enter_context(Proxies(self._seed))
             self._start()
             undo.callback(self._stop)
+            if self.proxies is not None:
+                self._aim(self.proxies)
             self.until(self._is_up, START_SECONDS)
             self.stack: Stack = read_stack(self.folder)
-            self.db = undo.enter_context(contextlib.closing(Database(self.stack.postgres.dsn, "arena")))
+            """The servers' own addresses: not those of the proxies."""
+            self.db = undo.enter_context(contextlib.closing(self.database()))
             self._end = undo.pop_all()
         return self
 
@@ -100,10 +116,20 @@ class Arena:
             if one.name not in SERVERS and (not names or one.name in names)
         ]
 
-    def client(self) -> Client:
+    def client(self, call_seconds: float = 30.0) -> Client:
         """One that goes on at the next gateway when one is away."""
         ports = [one.port for one in self.components() if one.name == "gateway"]
-        return Client(",".join(f"http://{HOST}:{port}" for port in ports), self.stack.token)
+        urls = ",".join(f"http://{HOST}:{port}" for port in ports)
+        return Client(urls, self.stack.token, call_seconds=call_seconds)
+
+    def database(self) -> Database:
+        """A connection of its own, straight to the server; for one thread."""
+        return Database(self.stack.postgres.dsn, "arena")
+
+    def kafka(self) -> KafkaSettings:
+        """How everybody reaches the broker: by its proxy, if there is one."""
+        port = self.proxies.kafka.port if self.proxies else None
+        return KafkaSettings(kafka_bootstrap=f"{HOST}:{port}" if port else self.stack.kafka.bootstrap)
 
     def process(self, label: str) -> int:
         """Pid of a component that is ready; waits until it is."""
@@ -119,15 +145,21 @@ class Arena:
     def kill(self, label: str) -> int:
         """SIGKILL for a component, whatever it does now; the pid it had, 0 if none. It is started again."""
         pid = self.component(label).pid
-        if pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        return pid
+        return pid if self.kill_process(pid) else 0
+
+    def kill_process(self, pid: int) -> bool:
+        """SIGKILL for one process; whether it was there."""
+        return pid > 0 and _sent(pid, signal.SIGKILL)
+
+    def below(self, label: str) -> set[int]:
+        """The processes that a component started, and theirs."""
+        pid = self.component(label).pid
+        return descendants(pid) if pid else set()
 
     def freeze(self, label: str) -> set[int]:
         """SIGSTOP for a component, its children too where it is a server; the processes that stand still."""
         pid = self.component(label).pid
-        pids = ({pid} | (descendants(pid) if label.split("-")[0] in SERVERS else set())) if pid else set()
+        pids = {pid} | (self.below(label) if label.split("-")[0] in SERVERS else set()) if pid else set()
         return {one for one in pids if _sent(one, signal.SIGSTOP)}
 
     def thaw(self, pids: set[int]) -> None:
@@ -162,8 +194,12 @@ class Arena:
             pause(LOOK_SECONDS)
 
     def _start(self) -> None:
-        order = Order(self._replicas)
-        environ = {**environment(), **CLOCKS, **self._environ}
+        self.hooks.mkdir(mode=0o777)
+        ports = {name: getattr(self.proxies, name).port for name in SERVERS} if self.proxies else {}
+        order = Order(self._replicas, ports)
+        environ = {**environment(), **CLOCKS, **self._environ, **hooks.environment(self.hooks)}
+        if ports:
+            environ["PENSTOCK_KAFKA_ADVERTISED_PORT"] = str(ports["kafka"])
         command = (sys.executable, "-m", "penstock.testing.chaos.stack", msgspec.json.encode(order).decode())
         kill, ours = str(int(signal.SIGKILL)), str(os.getpid())
         dies_with_us = (sys.executable, "-I", "-S", str(LAUNCH), kill, ours, "-")
@@ -177,6 +213,12 @@ class Arena:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def _aim(self, proxies: Proxies) -> None:
+        self.until((self.folder / TARGETS).exists, START_SECONDS)
+        targets = msgspec.json.decode((self.folder / TARGETS).read_bytes(), type=Targets)
+        for name in SERVERS:
+            getattr(proxies, name).target(HOST, getattr(targets, name))
 
     def _stop(self) -> None:
         process = self._process

@@ -1,0 +1,73 @@
+"""What is read from the arena when it is at rest: every topic, every log."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+from penstock.client import Client
+from penstock.core.errors import RetryLater
+from penstock.events.topics import TOPICS, dlq_of
+from penstock.kafka.records import Record
+from penstock.kafka.tail import TailSource
+from penstock.runtime.clock import SystemClock
+from penstock.runtime.settings import KafkaSettings
+from penstock.store.audit import Books
+from penstock.testing.history.past import Log, LogLine
+
+READ_SECONDS: Final = 60.0
+
+
+def topic_names() -> list[str]:
+    """All topics, their dead letters with them."""
+    return [
+        name
+        for topic in TOPICS
+        for name in ((topic.name, dlq_of(topic.name)) if topic.dlq else (topic.name,))
+    ]
+
+
+def dump_topic(settings: KafkaSettings, topic: str) -> list[Record]:
+    """All records of a topic that are there now, by partition and offset. Raises RetryLater."""
+    source = TailSource(settings, [topic], start="earliest", name="chaos-dump")
+    clock = SystemClock()
+    deadline = clock.monotonic() + READ_SECONDS
+    found: list[Record] = []
+    try:
+        ends = source.marks()
+        left = {partition for partition, (low, high) in ends.items() if high > low}
+        while left:
+            for record in source.poll(0.2):
+                at = (record.topic, record.partition)
+                found.append(record)
+                if record.offset >= ends[at][1] - 1:
+                    left.discard(at)
+            if clock.monotonic() > deadline:
+                raise RetryLater(f"{topic} could not be read within {READ_SECONDS:.0f} s", component="kafka")
+    finally:
+        source.close()
+    return sorted(found, key=lambda record: (record.partition, record.offset))
+
+
+def logs(client: Client, books: Books) -> Iterator[Log]:
+    """The log of every attempt, as a reader gets it; waits for its end."""
+    for attempt in books.attempts:
+        yield _log(client, attempt["job_id"], attempt["attempt"])
+
+
+def _log(client: Client, job_id: str, attempt: int) -> Log:
+    log = Log(job_id, attempt, [])
+    clock, never = SystemClock(), threading.Event()
+    deadline = clock.monotonic() + READ_SECONDS
+    while True:
+        log.lines = []
+        for batch in client.log(job_id, attempt=attempt):
+            for line in batch:
+                if "end" in line:
+                    log.missing = int(line.get("missing", 0) or 0)
+                    return log
+                log.lines.append(LogLine(line["seq"], line["stream"], line["text"]))
+        if clock.monotonic() > deadline:
+            return log  # as far as it goes: the verdict says what is missing
+        clock.sleep(0.2, never)

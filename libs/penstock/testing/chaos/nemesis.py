@@ -1,0 +1,107 @@
+"""The faults of a run: each is drawn by seed, lasts for a moment, heals, and counts how often it bit.
+
+The numbers F1 to F22 are those of the catalogue in docs/reliability.md. A fault that could not bite (a point
+that nobody passed, a connection that was not there) says 0 and does not count.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from penstock.core.errors import PenstockError
+from penstock.runtime.clock import SystemClock
+from penstock.testing.chaos import data_faults, process_faults, wire_faults
+from penstock.testing.chaos.field import Act, Drawn, Field
+from penstock.testing.chaos.hooks import POINTS
+from penstock.testing.history import NemesisJournal
+
+PAUSE_SECONDS: Final = (0.2, 1.5)
+"""Between two faults; now and then the next one begins while the last one lasts."""
+
+FAULTS: Final[dict[str, Callable[[Field], Drawn]]] = {
+    **process_faults.FAULTS,
+    **wire_faults.FAULTS,
+    **data_faults.FAULTS,
+}
+"""By kind: draws a target and what is done to it."""
+
+
+class Struck(NamedTuple):
+    """A fault that is over."""
+
+    kind: str
+    target: str
+    bit: int
+
+
+class Nemesis:
+    """Strikes one fault after the other, in pairs now and then."""
+
+    def __init__(self, field: Field, journal: NemesisJournal, tell: Callable[[str], None]) -> None:
+        self._field = field
+        self._journal = journal
+        self._tell = tell
+        self._clock = SystemClock()
+        self.struck: list[Struck] = []
+
+    def strike(self, kinds: Iterable[str]) -> None:
+        """Each of these kinds in this order, each healed at the end."""
+        rng = self._field.rng
+        never = threading.Event()
+        running: list[threading.Thread] = []
+        for kind in kinds:
+            alone = kind in ALONE
+            if alone or len(running) > 1 or rng.random() < 0.6:
+                _join(running)
+            target, act = FAULTS[kind](self._field)
+            thread = threading.Thread(target=self._strike, args=(kind, target, act))
+            thread.start()
+            running.append(thread)
+            if alone:
+                _join(running)
+            self._clock.sleep(rng.uniform(*PAUSE_SECONDS), never)
+        _join(running)
+
+    def kinds_that_bit(self) -> set[str]:
+        """What was really done to the stack."""
+        return {one.kind for one in self.struck if one.bit}
+
+    def _strike(self, kind: str, target: str, act: Act) -> None:
+        op = self._journal.on(kind, target)
+        began = self._clock.monotonic()
+        note, bit = "", 0
+        try:
+            bit = act()
+        except PenstockError as error:
+            note = f" ({error})"
+        self._journal.off(op, bit=bit)
+        self.struck.append(Struck(kind, target, bit))
+        seconds = self._clock.monotonic() - began
+        self._tell(f"{kind:<28} {target:<34} {seconds:5.1f} s  bit {bit}{note}")
+
+
+ALONE: Final = frozenset(("F4 kafka wiped", "F22 all away at once"))
+"""What is not promised to hold together with others (docs/reliability.md), or leaves nothing to break."""
+
+
+def draw_kinds(rng: random.Random, count: int, kinds: Sequence[str] = ()) -> list[str]:
+    """So many faults, each kind once before any comes again."""
+    chosen: list[str] = []
+    every = sorted(kinds or FAULTS)
+    while len(chosen) < count:
+        chosen += rng.sample(every, len(every))
+    return chosen[:count]
+
+
+def points_in_turn(turn: int, count: int) -> list[str]:
+    """The crash points that are due at this turn: all of them in a few turns."""
+    names = sorted(POINTS)
+    return [f"F1 {names[(turn * count + n) % len(names)]}" for n in range(count)]
+
+
+def _join(threads: list[threading.Thread]) -> None:
+    while threads:
+        threads.pop().join()

@@ -1,0 +1,54 @@
+"""Random pipelines whose jobs write down what they do."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any, Final
+
+ENOUGH: Final = "5m"
+"""Longer than any outage of a run: what ends a job here is the job, its cancel or its runner's death."""
+BODY: Final = """\
+LC_ALL=C
+file="{runs}/$CI_JOB_ID"
+echo "start $CI_ATTEMPT $EPOCHREALTIME" >> "$file"
+me="$CI_JOB_ID:$CI_ATTEMPT"
+for ((n = 1; n <= {lines}; n++)); do
+  echo "$me:stdout:$n"
+  ((n > {errors})) || echo "$me:stderr:$n" >&2
+done
+sleep {seconds}
+case " {failing} " in *" $CI_ATTEMPT "*) code=1 ;; *) code=0 ;; esac
+echo "end $CI_ATTEMPT $code $EPOCHREALTIME $(({lines} + {errors}))" >> "$file"
+exit $code
+"""
+"""Each line is one write to a file opened for appending: it is there as a whole, or not at all."""
+
+
+def draw_definition(rng: random.Random, name: str, runs: Path, *, most: int = 12) -> dict[str, Any]:
+    """A graph of up to `most` jobs: chains, fans, conditions, retries, failures; mostly short."""
+    drawn: dict[str, Any] = {}
+    for number in range(rng.randint(2, most)):
+        needs = rng.sample(sorted(drawn), min(len(drawn), rng.choice((0, 1, 1, 2, 3))))
+        job: dict[str, Any] = {"needs": needs, "shell": "bash", "timeout": ENOUGH}
+        if needs and rng.random() < 0.15:
+            job["if"] = rng.choice(("always()", "failure()"))
+        if rng.random() < 0.15:
+            job["continue-on-error"] = True
+        failing: list[int] = []
+        if rng.random() < 0.3:
+            job["retry"] = {"max": rng.choice((1, 2))}
+            failing = [1] if rng.random() < 0.5 else []
+        elif rng.random() < 0.06:
+            failing = list(range(1, 21))
+        job["run"] = _body(rng, runs, failing)
+        drawn[f"j{number}"] = job
+    return {"name": name, "jobs": drawn}
+
+
+def _body(rng: random.Random, runs: Path, failing: list[int]) -> str:
+    seconds = rng.choice((0, 0, 0, 0.05, 0.2, 0.5, 1, 2, 5))
+    lines = rng.choice((0, 1, 1, 3, 20, 200))
+    errors = min(lines, rng.choice((0, 0, 5)))
+    tries = " ".join(map(str, failing))
+    return BODY.format(runs=runs, lines=lines, errors=errors, seconds=seconds, failing=tries)

@@ -1,0 +1,259 @@
+"""Faults of processes: they die, at a point or anywhere, stand still, go slow, come and go."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from penstock.kafka.consumer import GroupSource
+from penstock.testing.chaos import hooks
+from penstock.testing.chaos.arena import TTL_SECONDS, frozen
+from penstock.testing.chaos.field import Drawn, Field
+
+BITE_SECONDS: Final = 12.0
+"""How long a point may wait for a process to pass it."""
+CONSUMERS: Final = {
+    "intake": "penstock.pipelines.requested",
+    "advancer": "penstock.jobs.reports",
+    "reaper": "penstock.workers.heartbeats",
+    "canceller": "penstock.cancel.requested",
+}
+"""Services that read in a group, and what they read."""
+
+
+def killed(field: Field) -> Drawn:
+    """SIGKILL for any replica of any service."""
+    label = field.replica()
+    return label, lambda: int(field.arena.kill(label) > 0)
+
+
+def killed_at(point: str, field: Field) -> Drawn:
+    """A replica dies exactly there; what leads to it is brought about."""
+    service = hooks.POINTS[point].service
+    labels = field.arena.labels(service)
+
+    def act() -> int:
+        folder = field.arena.hooks
+        before = len(hooks.bites(folder))
+        for label in labels:
+            hooks.arm(folder, label, point)
+        try:
+            _provoke(field, point)
+            field.within(BITE_SECONDS, lambda: len(hooks.bites(folder)) > before)
+        finally:
+            for label in labels:
+                hooks.disarm(folder, label, point)
+        return len(hooks.bites(folder)) - before
+
+    return point, act
+
+
+def _provoke(field: Field, point: str) -> None:
+    """Most points are passed all the time; some only when something else goes wrong first."""
+    if point.startswith("canceller."):
+        field.workload.cancel_something()
+    elif point.startswith("reaper."):
+        field.arena.kill(field.arena.labels("runner")[0])
+    elif point.startswith("relay."):
+        for label in field.arena.labels("advancer"):
+            hooks.arm(field.arena.hooks, label, "advancer.committed")
+
+
+def runner_asleep(field: Field) -> Drawn:
+    """A runner stands still for longer than its leases last, and then reports: a zombie."""
+    return _frozen(field, field.replica("runner"), field.seconds(TTL_SECONDS + 1, TTL_SECONDS + 3))
+
+
+def runners_asleep(field: Field) -> Drawn:
+    """All runners at once: mass expiry."""
+    labels = field.arena.labels("runner")
+    seconds = field.seconds(TTL_SECONDS + 1, TTL_SECONDS + 2)
+
+    def act() -> int:
+        pids = [field.arena.freeze(label) for label in labels]
+        field.wait(seconds)
+        for one in pids:
+            field.arena.thaw(one)
+        return sum(map(bool, pids))
+
+    return "every runner", act
+
+
+def service_asleep(field: Field) -> Drawn:
+    """A service stands still in the middle of anything, its partitions go elsewhere, and it goes on."""
+    label = field.replica("intake", "advancer", "dispatcher", "reaper", "canceller", "logs", "gateway")
+    return _frozen(field, label, field.seconds(1, 8))
+
+
+def service_slow(field: Field) -> Drawn:
+    """A twentieth of a processor for a while."""
+    label = field.replica()
+    seconds = field.seconds(3, 5)
+
+    def act() -> int:
+        turns = 0
+        for _ in range(int(seconds / 0.2)):
+            with frozen(field.arena, label) as pids:
+                field.wait(0.19)
+            turns += bool(pids)
+            field.wait(0.01)
+        return turns
+
+    return label, act
+
+
+def loop_stuck(field: Field) -> Drawn:
+    """A service's own thread is busy with something else for seconds, its clients' threads are not."""
+    service, point = field.rng.choice(
+        (("advancer", "advancer.polled"), ("dispatcher", "dispatcher.picked"), ("logs", "logs.consumed"))
+    )
+    label = field.replica(service)
+
+    def act() -> int:
+        folder = field.arena.hooks
+        before = len(hooks.bites(folder))
+        hooks.arm(folder, label, point, f"sleep:{TTL_SECONDS + 2}")
+        bit = field.within(BITE_SECONDS, lambda: len(hooks.bites(folder)) > before)
+        hooks.disarm(folder, label, point)
+        return int(bit)
+
+    return f"{label} at {point}", act
+
+
+def server_killed(name: str, field: Field) -> Drawn:
+    """SIGKILL for a server, which is started again at once."""
+    return name, lambda: int(field.arena.kill(name) > 0)
+
+
+def server_asleep(name: str, field: Field) -> Drawn:
+    """A server that stands still: connections live, nobody answers."""
+    return _frozen(field, name, field.seconds(2, 5))
+
+
+def server_away(name: str, field: Field) -> Drawn:
+    """A server that is down for a while."""
+    return _away(field, (name,), field.seconds(4, 8))
+
+
+def kafka_wiped(field: Field) -> Drawn:
+    """The broker comes back empty, as another cluster, once what only it has was read (protocol §8)."""
+
+    def act() -> int:
+        if not field.within(BITE_SECONDS, field.workload.nothing_in_kafka_alone):
+            return 0
+        field.arena.wipe_kafka()
+        field.arena.process("kafka")
+        return 1
+
+    return "kafka", act
+
+
+def backend_killed(field: Field) -> Drawn:
+    """SIGKILL for one of Postgres's backends: all of them end, and it recovers."""
+
+    def act() -> int:
+        backends = sorted(field.arena.below("postgres"))
+        return int(bool(backends) and field.arena.kill_process(field.rng.choice(backends)))
+
+    return "postgres backend", act
+
+
+def rebalanced(field: Field) -> Drawn:
+    """Members that come and go and never commit: partitions move about, records are read again."""
+    service = field.rng.choice(sorted(CONSUMERS))
+
+    def act() -> int:
+        return sum(_visited(field, service) for _ in range(3))
+
+    return f"group {service}", act
+
+
+def _visited(field: Field, service: str) -> bool:
+    """Whether a member that came got a partition before it left."""
+    guest = GroupSource(field.arena.kafka(), [CONSUMERS[service]], f"penstock-{service}")
+    try:
+        return field.within(2.0, lambda: bool(guest.poll(0.1)) or bool(guest.assignment()))
+    finally:
+        guest.close()
+
+
+def runner_without_files(field: Field) -> Drawn:
+    """A runner that may open no more files: attempts fail as infrastructure, and run elsewhere."""
+    label = field.replica("runner")
+    seconds = field.seconds(2, 4)
+
+    def act() -> int:
+        pid = field.arena.process(label)
+        there = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE, (there, there))
+        field.wait(seconds)
+        try:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        except ProcessLookupError:
+            return 1  # it gave up, which is its right
+        return 1
+
+    return label, act
+
+
+def all_away(field: Field) -> Drawn:
+    """Everything ends, and comes back at once."""
+
+    def act() -> int:
+        labels = [*field.arena.labels(), "kafka", "postgres"]
+        for label in labels:
+            field.arena.hold(label)
+        field.wait(2.0)
+        for label in labels:
+            field.arena.release(label)
+        return len(labels)
+
+    return "everything", act
+
+
+def _frozen(field: Field, label: str, seconds: float) -> Drawn:
+    def act() -> int:
+        with frozen(field.arena, label) as pids:
+            field.wait(seconds)
+        return len(pids)
+
+    return label, act
+
+
+def _away(field: Field, names: tuple[str, ...], seconds: float) -> Drawn:
+    def act() -> int:
+        for name in names:
+            field.arena.hold(name)
+        field.wait(seconds)
+        for name in names:
+            field.arena.release(name)
+            field.arena.process(name)
+        return len(names)
+
+    return ", ".join(names), act
+
+
+FAULTS: Final[dict[str, Callable[[Field], Drawn]]] = {
+    "F1 killed": killed,
+    **{f"F1 {point}": partial(killed_at, point) for point in hooks.POINTS},
+    "F2 runner asleep": runner_asleep,
+    "F2 every runner asleep": runners_asleep,
+    "F2 service asleep": service_asleep,
+    "F3 kafka killed": partial(server_killed, "kafka"),
+    "F3 kafka asleep": partial(server_asleep, "kafka"),
+    "F3 kafka away": partial(server_away, "kafka"),
+    "F4 kafka wiped": kafka_wiped,
+    "F6 rebalanced": rebalanced,
+    "F8 postgres killed": partial(server_killed, "postgres"),
+    "F8 postgres backend killed": backend_killed,
+    "F8 postgres away": partial(server_away, "postgres"),
+    "F9 postgres asleep": partial(server_asleep, "postgres"),
+    "F12 s3 away": partial(server_away, "s3"),
+    "F17 runner without files": runner_without_files,
+    "F20 service slow": service_slow,
+    "F20 loop stuck": loop_stuck,
+    "F22 all away at once": all_away,
+}
