@@ -53,7 +53,7 @@ class Arena:
     """A stack that runs from `__enter__` to `__exit__`.
 
     Components are named as their logs are: `advancer-0`, `runner-1`, `kafka-0`; a server's number may be left
-    out. `proxies` are None unless they were asked for.
+    out. `proxies` are None unless they were asked for. At the end the logs of all are copied to `logs`.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Arena:
         *,
         proxied: bool = False,
         seed: int = 0,
+        logs: Path | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="penstock-chaos-"))
         # As root, Postgres runs as another user and must reach its data below this folder.
@@ -73,6 +74,7 @@ class Arena:
         self._environ = dict(environ or {})
         self._proxied = proxied
         self._seed = seed
+        self._logs = logs
         self._clock = SystemClock()
         self._end = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,6 +82,7 @@ class Arena:
     def __enter__(self) -> Arena:
         with contextlib.ExitStack() as undo:
             undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            undo.callback(self._keep_logs)
             if self._proxied:
                 self.proxies = undo.enter_context(Proxies(self._seed))
             self._start()
@@ -232,6 +235,10 @@ class Arena:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    def _keep_logs(self) -> None:
+        if self._logs is not None:
+            shutil.copytree(StackFolder(self.folder / NAME).logs, self._logs, dirs_exist_ok=True)
 
     def _is_up(self) -> bool:
         with contextlib.suppress(RetryLater):

@@ -74,7 +74,7 @@ def run(plan: Plan, path: Path, tell: Tell) -> Verdict:
     folder = Folder(path)
     folder.runs.chmod(0o777)
     about = About(seed=plan.seed, terms=TERMS, began_at=clock.now())
-    with Arena(REPLICAS, ENVIRON, proxied=True, seed=plan.seed) as arena:
+    with Arena(REPLICAS, ENVIRON, proxied=True, seed=plan.seed, logs=path / "services") as arena:
         tell(f"arena up after {clock.now() - about.began_at:.1f} s")
         with NemesisJournal(path) as journal, _census(arena, folder):
             _torment(plan, arena, folder, journal, tell)
