@@ -146,3 +146,14 @@ def test_the_command_refuses_a_breaking_change(tmp_path: Path, capsys: pytest.Ca
 def test_the_command_says_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:
     assert schemas.main([]) == 2
     assert "usage" in capsys.readouterr().err
+
+
+def test_topics_are_few_and_none_is_of_one_job() -> None:
+    names = [topic.name for topic in topics.TOPICS]
+    assert len(names) < 20
+    assert all(re.fullmatch(r"penstock(\.[a-z]+)+", name) for name in names)
+    assert topics.LOGS_FRAMES.key == "job id", "a job is a key"
+
+
+def test_orders_to_a_runner_go_to_its_own_session() -> None:
+    assert topics.WORKERS_CONTROL.key == topics.WORKERS_GRANTS.key == "worker session"

@@ -27,6 +27,17 @@ def test_other_content_has_another_key() -> None:
     assert keys.chunk_key("acme", JOB, 1, 1, 2, b"a") != keys.chunk_key("acme", JOB, 1, 1, 2, b"b")
 
 
+def test_equal_contents_of_two_owners_lie_apart() -> None:
+    chunks = {
+        keys.chunk_key(tenant, job, attempt, 1, 2, b"same")
+        for tenant in ("acme", "other")
+        for job in (JOB, uuid7(1_700_000_000.0))
+        for attempt in (1, 2)
+    }
+    assert len(chunks) == 8
+    assert keys.definition_key("acme", keys.digest(b"")) != keys.definition_key("other", keys.digest(b""))
+
+
 def test_a_definition_lies_under_its_digest() -> None:
     sha256 = keys.digest(b"{}")
     assert keys.definition_key("acme", sha256) == f"definitions/acme/{sha256}"

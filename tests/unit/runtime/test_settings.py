@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from penstock.core.errors import StopProcess
-from penstock.runtime.settings import KafkaSettings, documented, load, setting, unknown_variables
+from penstock.runtime.settings import (
+    KafkaSettings,
+    TimingSettings,
+    documented,
+    load,
+    setting,
+    unknown_variables,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,3 +66,16 @@ def test_a_near_miss_is_named() -> None:
         "PENSTOCK_SECOND (did you mean PENSTOCK_SECONDS?)"
     ]
     assert unknown_variables([Demo], {**GIVEN, "PENSTOCK_LOUD_FILE": "/x"}) == []
+
+
+def test_a_dead_runner_is_noticed_within_a_ttl_and_a_scan() -> None:
+    default = TimingSettings()
+    assert (default.heartbeat_seconds, default.session_ttl_seconds, default.scan_seconds) == (5, 15, 1)
+
+
+@pytest.mark.parametrize(
+    "words", [{"exclusive_seconds": 19}, {"heartbeat_seconds": 30}, {"session_ttl_seconds": 86}]
+)
+def test_an_exclusive_lease_outlives_what_it_has_to(words: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"PENSTOCK_EXCLUSIVE_SECONDS=.* must be at least"):
+        TimingSettings(**words)

@@ -522,3 +522,19 @@ def test_what_is_to_end_is_not_allowed_to_run_longer(
         assert len(it.held.allowed) == 1
 
     within(body)
+
+
+def test_after_a_heartbeat_that_failed_comes_the_next(within: Any, new_grant: NewGrant) -> None:
+    async def body(it: Any) -> None:
+        grant = new_grant()
+        it.transport.grant(grant)
+        await it.held.started.get()
+        assert (await it.transport.heartbeats.get()).n == 1
+        it.transport.away = True
+        await it.agent._pulse()
+        it.transport.away = False
+        await it.agent._pulse()
+        beat = await it.transport.heartbeats.get()
+        assert (beat.n, [held.job_id for held in beat.held]) == (3, [grant.job_id])
+
+    within(body)
