@@ -15,7 +15,7 @@ from penstock.testing.history.past import Fault
 
 BOUNDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 7.0, 10.0, 20.0, 30.0, 60.0)
 """Upper bounds of a histogram, seconds."""
-STALL_SECONDS: Final = 10.0
+STALL_SECONDS: Final = 2.0
 """Stalls that begin so soon after a fault are its own."""
 
 

@@ -199,7 +199,7 @@ class Making:
         self.move(job, state, reason, exit_code)
         self.record(
             topics.WORKERS_CONTROL.name, job["session_id"], session_id=job["session_id"],
-            settled=[[*key, "ended", True]],
+            settled=[[*key, "ended", True]], stored=[[*key, 2]],
         )  # fmt: skip
         self.log(*key)
         return self.attempt_ends(job, run)
@@ -269,7 +269,7 @@ def good() -> History:
         runs=making.runs,
         faults=[Fault(kind="kill", target="runner-1", on=killed_at, off=killed_at, bit=1)],
         logs=making.logs,
-        peeks=[Peek("p", job["id"], 1, "QUEUED", BEGAN), Peek("p", job["id"], 4, "SUCCESS", BEGAN + 1)],
+        peeks=[Peek("p", job["id"], 1, "QUEUED", BEGAN), Peek("p", job["id"], 4, "SUCCESS", making.at)],
         samples=[Sample(making.at, whole)],
         replays=[Replay(topics.JOBS_REPORTS.name, 5)],
         survivors=[],
@@ -322,6 +322,8 @@ def _nightly(making: Making) -> tuple[Row, float]:
     making.later()
     making.move(job, "CANCELLING", "cancelled")
     making.turn(pipeline, "CANCELLING", "cancelled")
+    stop = {"job_id": job["id"], "attempt": 1}
+    making.record(topics.WORKERS_CONTROL.name, job["session_id"], session_id=job["session_id"], stop=[stop])
     making.end(job, run, 143, "CANCELLED", "cancelled")
     making.turn(pipeline, "CANCELLED")
     return pipeline, cancelled_at

@@ -48,8 +48,8 @@ def write(history: History, path: Path) -> None:
         clock = ManualClock(fault.on)
         with NemesisJournal(path, clock) as nemesis:
             nemesis.strike(fault.kind, fault.target, bit=fault.bit)
-    with PeekJournal(path, clock) as peeks:
-        for peek in history.peeks or ():
+    for peek in history.peeks or ():
+        with PeekJournal(path, ManualClock(peek.at)) as peeks:
             peeks.saw(peek.poller, peek.subject, peek.version, peek.state)
     for (job_id, attempt), runs in (history.runs or {}).items():
         for run in runs:

@@ -38,7 +38,7 @@ def unfinished(facts: Facts) -> Iterator[Finding]:
 
 
 def duplicated(facts: Facts) -> Iterator[Finding]:
-    """More than one pipeline under a key, or an answer that named another one."""
+    """More than one pipeline under a key, or an answer or the key itself that names another one."""
     for (_, key), ids in facts.accepted.items():
         if len(ids) > 1:
             yield Finding(f"duplicated: {key} exists {len(ids)} times", (), tuple(ids))
@@ -46,6 +46,10 @@ def duplicated(facts: Facts) -> Iterator[Finding]:
         ids = facts.accepted.get((ask.tenant, ask.key), [])
         if ask.expect == "accepted" and ids and (others := sorted(set(ask.pipeline_ids) - set(ids))):
             yield Finding(f"{ask.key} is {ids[0]}, a client was told {others}", (), tuple(ids))
+    for row in facts.books.requests:
+        ids = facts.accepted.get((row["tenant"], row["key"]), [])
+        if row["state"] == "ACCEPTED" and row["pipeline_id"] not in ids:
+            yield Finding(f"{row['key']} means {row['pipeline_id']}, and is {ids}", (), tuple(ids))
 
 
 def unexpected(facts: Facts) -> Iterator[Finding]:

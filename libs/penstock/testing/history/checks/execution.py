@@ -52,13 +52,16 @@ def late_is_nothing(facts: Facts) -> Iterator[Finding]:
 
 
 def ends_are_kept(facts: Facts) -> Iterator[Finding]:
-    """I5: an attempt is kept as its job's history tells it."""
+    """I5: an attempt is kept as its job's history tells it, as its owner's."""
     for attempt in facts.books.attempts:
         key = (attempt["job_id"], attempt["attempt"])
         rows = [row for row in facts.versions[key[0]] if row["attempt"] == key[1]]
         left = [row for row in rows if row["previous"] in ("ASSIGNED", "RUNNING", "CANCELLING")]
         if attempt["state"] not in {row["state"] for row in left}:
             yield facts.about_attempt(f"is kept as {attempt['state']}, and never was", *key)
+        if attempt["session_id"] not in {row["worker"] for row in rows if row["state"] == "ASSIGNED"}:
+            owner = facts.runner(attempt["session_id"])
+            yield facts.about_attempt(f"is kept as {owner}'s, who did not claim it", *key)
 
 
 def runs_once(facts: Facts) -> Iterator[Finding]:

@@ -6,13 +6,14 @@ A line of a job that takes part is `JOB_ID:ATTEMPT:STREAM:NUMBER`, numbers from 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Final
 
+from penstock.events import topics
 from penstock.testing.history.checks.check import Check
 from penstock.testing.history.facts import Facts, Finding, by
-from penstock.testing.history.past import Log, LogLine
+from penstock.testing.history.past import AttemptKey, Log, LogLine
 
 MARK: Final = re.compile(r"(?P<job>[0-9a-f-]{36}):(?P<attempt>\d+):(?P<stream>stdout|stderr):(?P<n>\d+)")
 
@@ -79,6 +80,20 @@ def index(facts: Facts) -> Iterator[Finding]:
             yield facts.about_attempt(f"{text} up to {head['last_seq']}", *key)
 
 
+def acked_lines(facts: Facts) -> Iterator[Finding]:
+    """What a runner was told is stored, so that it frees its spool, is stored."""
+    stored: defaultdict[AttemptKey, int] = defaultdict(int)
+    for row in facts.books.log_chunks:
+        key = (row["job_id"], row["attempt"])
+        if row["first_seq"] == stored[key] + 1:
+            stored[key] = row["last_seq"]
+    for _, value in facts.values(topics.WORKERS_CONTROL.name):
+        for job_id, attempt, seq in value.get("stored", ()):
+            if seq > stored[job_id, attempt]:
+                text = f"its runner was told that {seq} lines are stored, {stored[job_id, attempt]} are"
+                yield facts.about_attempt(text, job_id, attempt)
+
+
 def _marked(log: Log) -> Iterator[tuple[LogLine, re.Match[str]]]:
     for line in log.lines:
         if found := MARK.fullmatch(line.text):
@@ -97,4 +112,5 @@ CHECKS: Final = (
     Check("I14", own_lines, ("logs",)),
     Check("I14", all_lines, ("logs", "runs")),
     Check("I14", index),
+    Check("I14", acked_lines, ("topics",)),
 )

@@ -10,6 +10,8 @@ from penstock.testing.history.checks.check import Check
 from penstock.testing.history.facts import Facts, Finding, Row, Rows, seconds
 from penstock.testing.history.past import Peek
 
+CLOCK_SECONDS: Final = 0.05
+"""A poller and Postgres on one machine read its clock so far apart."""
 WIPES: Final = "wipe"
 """Kinds of faults in whose name this is lose what Kafka held."""
 
@@ -50,12 +52,19 @@ def complete(facts: Facts) -> Iterator[Finding]:
 
 
 def phantoms(facts: Facts) -> Iterator[Finding]:
-    """I9: hints name jobs that were QUEUED, stop orders attempts that were to be stopped."""
+    """I9: hints name jobs that were QUEUED, orders to stop attempts that were cancelled."""
     for topic in topics.JOBS_READY.values():
         for _, value in facts.values(topic.name):
             for job in value.get("jobs", ()):
                 if not any(row["state"] == "QUEUED" for row in facts.versions[job["job_id"]]):
                     yield facts.about(f"{topic.name} has it, and it was never QUEUED", job["job_id"])
+    for _, value in facts.values(topics.WORKERS_CONTROL.name):
+        for stop in value.get("stop", ()):
+            job_id, attempt = stop["job_id"], stop["attempt"]
+            rows = [row for row in facts.versions[job_id] if row["attempt"] == attempt]
+            cancelled = any(row["state"] == "CANCELLING" for row in rows)
+            if stop.get("reason", "cancelled") == "cancelled" and not cancelled:
+                yield facts.about_attempt("was ordered to stop, and never CANCELLING", job_id, attempt)
 
 
 def equal_copies(facts: Facts) -> Iterator[Finding]:
@@ -95,6 +104,9 @@ def peeks_agree(facts: Facts) -> Iterator[Finding]:
         if row is None or row["state"] != peek.state:
             text = f"{peek.poller} saw {peek.state} as version {peek.version} of {peek.subject}"
             yield Finding(f"{text}, which never was", ids, whole)
+        elif seconds(row["at"]) > peek.at + CLOCK_SECONDS:
+            text = f"{peek.poller} saw version {peek.version} of {peek.subject} before it was"
+            yield Finding(text, ids, whole)
 
 
 def dead_letters(facts: Facts) -> Iterator[Finding]:
