@@ -1,9 +1,34 @@
-"""The workloads: name -> function (subject, door) -> figures."""
+"""The workloads: name -> function (subject, door) -> figures; of those in OWN (field, small=…) -> figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from bench.workloads.b1 import b1
 from bench.workloads.b2 import b2
 from bench.workloads.b3 import b3
 from bench.workloads.b4 import b4
+from bench.workloads.b7 import b7
+from bench.workloads.b8 import b8
+from bench.workloads.b10 import b10
 from bench.workloads.b13 import b13
 
 WORKLOADS = {"B1": b1, "B2": b2, "B3": b3, "B4": b4, "B13": b13}
+
+
+class Own(NamedTuple):
+    """A workload that does things to its stack, and so has one of its own."""
+
+    run: Callable[..., dict[str, Any]]
+    replicas: Mapping[str, int] = {}
+    environ: Mapping[str, str] = {}
+    quick_when_small: bool = False
+    """The small size goes by the clocks of tests."""
+
+
+OWN = {
+    "B7": Own(b7, {"runner": 0}),
+    "B8": Own(b8),
+    "B10": Own(b10, environ={"PENSTOCK_SLOTS": "200"}),
+}

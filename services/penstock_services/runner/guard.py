@@ -35,6 +35,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +48,7 @@ SLEEPLESS: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """The runner's clock (`penstock.runtime.clock`), which goes on while the machine sleeps."""
 LOOK_SECONDS: Final = 0.25
 """How often a moment is looked at: what waits in the kernel stands still while the machine sleeps."""
+_CHILDREN: Final = "/proc/{}/task/{}/children"
 RESTORED_SIGNALS: Final = tuple(
     getattr(signal, name)
     for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP")
@@ -72,7 +74,35 @@ def _prctl(option: int, value: int) -> bool:
 
 
 def descendants(root: int, spared: frozenset[int] = frozenset()) -> set[int]:
-    """All children of `root`, and theirs, but the spared ones and theirs; none where there is no /proc."""
+    """All children of `root`, and theirs, but the spared ones and theirs; none where there is no /proc.
+
+    While some of them end, one that lives may be left out, but never all: who must have them all asks again.
+    """
+    children = (
+        _children_told if Path(_CHILDREN.format(os.getpid(), os.getpid())).exists() else _children_found()
+    )
+    found: set[int] = set()
+    open_ends = [root]
+    while open_ends:
+        for pid in children(open_ends.pop()):
+            if pid not in found and pid not in spared:
+                found.add(pid)
+                open_ends.append(pid)
+    return found
+
+
+def _children_told(pid: int) -> list[int]:
+    """As the kernel tells them: the cost goes by the size of the tree, not by that of the machine."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found += map(int, (thread / "children").read_bytes().split())
+    return found
+
+
+def _children_found() -> Callable[[int], Sequence[int]]:
+    """The same where a kernel does not tell: by a look at all processes."""
     children: dict[int, list[int]] = {}
     with contextlib.suppress(FileNotFoundError), os.scandir("/proc") as entries:
         for entry in entries:
@@ -81,14 +111,7 @@ def descendants(root: int, spared: frozenset[int] = frozenset()) -> set[int]:
                     # The name in brackets may hold anything, blanks and brackets too.
                     fields = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
                     children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found: set[int] = set()
-    open_ends = [root]
-    while open_ends:
-        for pid in children.get(open_ends.pop(), ()):
-            if pid not in found and pid not in spared:
-                found.add(pid)
-                open_ends.append(pid)
-    return found
+    return lambda pid: children.get(pid, ())
 
 
 def kill_tree(root: int, spared: frozenset[int] = frozenset()) -> None:
