@@ -56,7 +56,8 @@ def _on_one_stack(names: list[str], folder: Path | None, slots: int) -> None:
 def _on_its_own(name: str, *, small: bool) -> None:
     workload = OWN[name]
     quick = small and workload.quick_when_small
-    with field(workload.replicas, workload.environ, quick=quick) as own:
+    given = (small and workload.environ_small) or workload.environ
+    with field(workload.replicas, given, quick=quick) as own:
         durability = own.subject.durability()
         if workload.replicas.get("runner") != 0:
             warm_up(own.door)

@@ -13,6 +13,9 @@ from bench.workloads.b7 import b7
 from bench.workloads.b8 import b8
 from bench.workloads.b10 import b10
 from bench.workloads.b13 import b13
+from bench.workloads.outages import FEW, JOBS, Outage
+from bench.workloads.recovery import RUNNERS, SLOTS, dead_runner, dead_service
+from penstock.local.services import SERVICES
 
 WORKLOADS = {"B1": b1, "B2": b2, "B3": b3, "B4": b4, "B13": b13}
 
@@ -23,12 +26,24 @@ class Own(NamedTuple):
     run: Callable[..., dict[str, Any]]
     replicas: Mapping[str, int] = {}
     environ: Mapping[str, str] = {}
+    environ_small: Mapping[str, str] | None = None
+    """Where the small size needs other settings."""
     quick_when_small: bool = False
     """The small size goes by the clocks of tests."""
 
 
+MANY = {"PENSTOCK_SLOTS": str(JOBS + 1)}
+SOME = {"PENSTOCK_SLOTS": str(FEW + 1)}
 OWN = {
     "B7": Own(b7, {"runner": 0}),
     "B8": Own(b8),
     "B10": Own(b10, environ={"PENSTOCK_SLOTS": "200"}),
+    "dead-runner": Own(
+        dead_runner, {"runner": RUNNERS}, {"PENSTOCK_SLOTS": str(SLOTS)}, quick_when_small=True
+    ),
+    "dead-service": Own(dead_service, dict.fromkeys(SERVICES, 2)),
+    "postgres-down": Own(Outage("postgres", "down"), {}, MANY, SOME, quick_when_small=True),
+    "postgres-hangs": Own(Outage("postgres", "hang"), {}, MANY, SOME, quick_when_small=True),
+    "kafka-down": Own(Outage("kafka", "down"), {}, MANY, SOME, quick_when_small=True),
+    "kafka-hangs": Own(Outage("kafka", "hang"), {}, MANY, SOME, quick_when_small=True),
 }

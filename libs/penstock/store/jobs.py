@@ -114,8 +114,15 @@ def cancel(
     db: Database, changes: Changes, *, tenant: str, pipeline_id: str, job_id: str | None, actor: str
 ) -> str:
     """Cancel a pipeline or one job. Returns absent, no-such-job, terminal or cancelled."""
-    answer = db.call("cancel_v1", tenant, pipeline_id, job_id, actor)
-    return str(changes.take(answer)["outcome"])
+    return cancel_all(db, changes, [(tenant, pipeline_id, job_id)], actor=actor)[0]
+
+
+def cancel_all(
+    db: Database, changes: Changes, wishes: Sequence[tuple[str, str, str | None]], *, actor: str
+) -> list[str]:
+    """Cancel all of these, (tenant, pipeline, job or None), in one transaction; the outcome of each."""
+    rows = [{"tenant": tenant, "pipeline_id": one, "job_id": job_id} for tenant, one, job_id in wishes]
+    return list(changes.take(db.call("cancel_v1", to_json(rows), actor))["outcomes"])
 
 
 def retry_due(db: Database, changes: Changes, *, limit: int, actor: str) -> None:

@@ -37,13 +37,14 @@ class Canceller:
         """
         changes = Changes()
         dead: list[Dead] = []
+        wishes: list[tuple[Record, CancelRequested]] = []
         for record in batch:
             try:
-                wish = _valid(requested.decode(record.value))
+                wishes.append((record, _valid(requested.decode(record.value))))
             except DeadLetter as error:
                 dead.append(Dead(record, str(error), type(error).__name__))
-                continue
-            outcome = self._cancel(changes, wish.tenant, wish.pipeline_id, wish.job_id or None)
+        asked = [(wish.tenant, wish.pipeline_id, wish.job_id or None) for _, wish in wishes]
+        for (record, wish), outcome in zip(wishes, self._cancel(changes, asked), strict=True):
             if wish.job_id and outcome in ("absent", "no-such-job"):
                 why = f"pipeline {wish.pipeline_id} of tenant {wish.tenant} has no job {wish.job_id}"
                 dead.append(Dead(record, f"CancelRequested: {why}"))
@@ -58,14 +59,12 @@ class Canceller:
             return None
         self._next_sweep = now + self._sweep_seconds
         changes = Changes()
-        for wish in requests.waiting_cancels(self._db, SWEEP_ROWS):
-            self._cancel(changes, wish["tenant"], wish["pipeline_id"], wish["job_id"])
+        waiting = requests.waiting_cancels(self._db, SWEEP_ROWS)
+        self._cancel(changes, [(wish["tenant"], wish["pipeline_id"], wish["job_id"]) for wish in waiting])
         return self._outcome(changes, now, [])
 
-    def _cancel(self, changes: Changes, tenant: str, pipeline_id: str, job_id: str | None) -> str:
-        return jobs.cancel(
-            self._db, changes, tenant=tenant, pipeline_id=pipeline_id, job_id=job_id, actor=self._actor
-        )
+    def _cancel(self, changes: Changes, wishes: Sequence[tuple[str, str, str | None]]) -> list[str]:
+        return jobs.cancel_all(self._db, changes, wishes, actor=self._actor) if wishes else []
 
     def _outcome(self, changes: Changes, now: float, dead: list[Dead]) -> Outcome:
         records = publish.records(changes, self._actor)

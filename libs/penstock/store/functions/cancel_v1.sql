@@ -1,39 +1,48 @@
--- Cancels one pipeline, or one job of it (of_job). What runs or may run becomes CANCELLING, token kept; all
--- else that is not terminal becomes CANCELLED at once. A grace timer is set for the grace of their spec (left out
--- there: 30 s) and the 10 s that the order and the report may take. Waiting cancels of it count as applied.
--- Returns {outbox_id, events, outcome}: outcome is absent (the pipeline, as if another tenant's), no-such-job (the
--- pipeline has none of that id), terminal or cancelled; events hold stops.
-CREATE OR REPLACE FUNCTION cancel_v1(of_tenant text, of_pipeline uuid, of_job uuid, actor text) RETURNS json
+-- Cancels pipelines, or single jobs of them, in one transaction. wishes: [{tenant, pipeline_id, job_id}], the job
+-- null for a whole pipeline. What runs or may run becomes CANCELLING, token kept; all else that is not terminal
+-- becomes CANCELLED at once. A grace timer is set for the grace of their spec (left out there: 30 s) and the 10 s
+-- that the order and the report may take. Waiting cancels of the same count as applied.
+-- Returns {outbox_id, events, outcomes}: the outcome of each wish, in their order, is absent (the pipeline, as if
+-- another tenant's), no-such-job (the pipeline has none of that id), terminal or cancelled; events hold stops.
+CREATE OR REPLACE FUNCTION cancel_v1(wishes json, actor text) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at        timestamptz := clock_v1();
+    targets   uuid[];
+    whole     uuid[];
     changed   jobs[];
     ended     jobs[];
     stops     json;
     cancelled pipelines[];
-    events    json;
-    outcome   text := 'cancelled';
+    touched   uuid[];
+    events    json := json_build_array();
+    outbox_id uuid;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pipelines AS p WHERE p.id = of_pipeline AND p.tenant = of_tenant) THEN
-        RETURN json_build_object('events', json_build_array(), 'outcome', 'absent');
-    END IF;
+    SELECT array_agg(DISTINCT j.id ORDER BY j.id), array_agg(DISTINCT p.id ORDER BY p.id) FILTER (WHERE w.job_id IS NULL)
+    INTO targets, whole
+    FROM json_to_recordset(wishes) AS w(tenant text, pipeline_id uuid, job_id uuid)
+    JOIN pipelines AS p ON p.id = w.pipeline_id AND p.tenant = w.tenant
+    LEFT JOIN LATERAL (SELECT j.id FROM jobs AS j
+        WHERE j.pipeline_id = p.id AND (w.job_id IS NULL OR j.id = w.job_id) OFFSET 0) AS j ON true;
+    targets := array_remove(targets, NULL);
+
     UPDATE cancels AS c SET applied_at = at
-    WHERE c.pipeline_id = of_pipeline AND c.tenant = of_tenant AND c.applied_at IS NULL AND c.job_id IS NOT DISTINCT FROM of_job;
+    FROM json_to_recordset(wishes) AS w(tenant text, pipeline_id uuid, job_id uuid)
+    WHERE c.pipeline_id = w.pipeline_id AND c.tenant = w.tenant AND c.applied_at IS NULL
+        AND c.job_id IS NOT DISTINCT FROM w.job_id
+        AND EXISTS (SELECT FROM pipelines AS p WHERE p.id = w.pipeline_id AND p.tenant = w.tenant);
 
-    IF of_job IS NOT NULL
-        AND NOT EXISTS (SELECT FROM jobs AS j WHERE j.id = of_job AND j.pipeline_id = of_pipeline) THEN
-        RETURN json_build_object('events', json_build_array(), 'outcome', 'no-such-job');
-    END IF;
-
-    PERFORM lock_families_v1(ARRAY(SELECT j.id FROM jobs AS j WHERE j.pipeline_id = of_pipeline
-        AND (of_job IS NULL OR j.id = of_job)));
-    PERFORM FROM open_pipelines AS o WHERE o.pipeline_id = of_pipeline FOR UPDATE;
+    PERFORM lock_families_v1(targets);
+    PERFORM FROM open_pipelines AS o WHERE o.pipeline_id = ANY (whole
+        || ARRAY(SELECT j.pipeline_id FROM jobs AS j WHERE j.id = ANY (targets)
+            AND j.id BETWEEN targets[1] AND targets[cardinality(targets)]))
+    ORDER BY o.pipeline_id FOR UPDATE OF o;
 
     WITH u AS (
         UPDATE jobs AS j SET
             state = CASE WHEN j.token IS NULL THEN 'CANCELLED' ELSE 'CANCELLING' END,
             previous = j.state, version = j.version + 1, reason = 'cancelled', changed_at = at
-        WHERE j.pipeline_id = of_pipeline AND (of_job IS NULL OR j.id = of_job)
+        WHERE j.id = ANY (targets) AND j.id BETWEEN targets[1] AND targets[cardinality(targets)]
             AND j.state IN ('PENDING', 'WAITING', 'QUEUED', 'RETRYING', 'ASSIGNED', 'RUNNING')
         RETURNING j AS job
     ), q AS (
@@ -51,31 +60,40 @@ BEGIN
         UPDATE leases AS l SET cancelling = true WHERE l.job_id = ANY (ARRAY(SELECT (u.job).id FROM u))
         RETURNING l.session_id, l.job_id, l.attempt
     )
-    SELECT array_agg(u.job), array_agg(u.job) FILTER (WHERE (u.job).state = 'CANCELLED'),
+    SELECT array_agg(u.job ORDER BY (u.job).id),
+        array_agg(u.job ORDER BY (u.job).id) FILTER (WHERE (u.job).state = 'CANCELLED'),
         (SELECT coalesce(json_agg(json_build_object('session_id', l.session_id, 'job_id', l.job_id,
-            'attempt', l.attempt)), '[]') FROM l)
+            'attempt', l.attempt) ORDER BY l.job_id), '[]') FROM l)
     INTO changed, ended, stops FROM u;
 
-    IF of_job IS NULL THEN
+    IF whole IS NOT NULL THEN
         WITH p AS (
             UPDATE pipelines AS p SET state = 'CANCELLING', previous = p.state, version = p.version + 1,
                 reason = 'cancelled', changed_at = at, counts = counts_v1(p.id)
-            WHERE p.id = of_pipeline AND p.state IN ('PENDING', 'RUNNING')
+            WHERE p.id = ANY (whole) AND p.state IN ('PENDING', 'RUNNING')
             RETURNING p AS pipeline)
-        SELECT array_agg(p.pipeline) INTO cancelled FROM p;
+        SELECT array_agg(p.pipeline ORDER BY (p.pipeline).id) INTO cancelled FROM p;
     END IF;
-    IF changed IS NULL AND cancelled IS NULL THEN
-        IF NOT EXISTS (SELECT FROM jobs AS j WHERE j.pipeline_id = of_pipeline
-            AND (of_job IS NULL OR j.id = of_job) AND j.state = 'CANCELLING') THEN
-            outcome := 'terminal';
-        END IF;
-        RETURN json_build_object('events', json_build_array(), 'outcome', outcome);
+    IF changed IS NOT NULL OR cancelled IS NOT NULL THEN
+        touched := ARRAY(SELECT c.id FROM unnest(changed) AS c UNION SELECT c.pipeline_id FROM unnest(changed) AS c
+            UNION SELECT c.id FROM unnest(cancelled) AS c);
+        events := json_build_array(
+            json_build_object('pipelines', record_pipelines_v1(cancelled, actor),
+                'jobs', record_jobs_v1(changed, NULL, actor), 'stops', stops),
+            CASE WHEN ended IS NOT NULL THEN settle_v1(ended, NULL, at, actor) END);
+        outbox_id := publish_v1(events, at, actor);
     END IF;
-    events := json_build_array(
-        json_build_object('pipelines', record_pipelines_v1(cancelled, actor),
-            'jobs', record_jobs_v1(changed, NULL, actor), 'stops', stops),
-        CASE WHEN ended IS NOT NULL THEN settle_v1(ended, NULL, at, actor) END);
-    RETURN json_build_object('outbox_id', publish_v1(events, at, actor), 'events', events,
-        'outcome', outcome);
+    RETURN json_build_object('outbox_id', outbox_id, 'events', events, 'outcomes', (
+        SELECT coalesce(json_agg(CASE
+            WHEN NOT EXISTS (SELECT FROM pipelines AS p WHERE p.id = w.pipeline_id AND p.tenant = w.tenant)
+                THEN 'absent'
+            WHEN w.job_id IS NOT NULL AND NOT EXISTS (SELECT FROM jobs AS j
+                WHERE j.id = w.job_id AND j.pipeline_id = w.pipeline_id) THEN 'no-such-job'
+            WHEN coalesce(w.job_id, w.pipeline_id) = ANY (touched) OR EXISTS (SELECT FROM jobs AS j
+                WHERE j.pipeline_id = w.pipeline_id AND (w.job_id IS NULL OR j.id = w.job_id)
+                    AND j.state = 'CANCELLING') THEN 'cancelled'
+            ELSE 'terminal' END ORDER BY w.n), '[]')
+        FROM ROWS FROM (json_to_recordset(wishes) AS (tenant text, pipeline_id uuid, job_id uuid))
+            WITH ORDINALITY AS w(tenant, pipeline_id, job_id, n)));
 END
 $$;
