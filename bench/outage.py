@@ -180,10 +180,11 @@ def outage(field: Field, server: Server, how: How, *, jobs: int, seconds: float)
             crowd.end(1)
         grown = {name: round(mb - before.get(name, 0.0)) for name, mb in _memory(field).items()}
         put_back()
+        released = time.time()
         back = _back(field, server)
         time.sleep(REST_SECONDS)
     ids = [*crowd.ids, *waiting]
-    first = _first(field, waiting, "ASSIGNED", back)
+    first = _first(field, waiting, "ASSIGNED", released)
     crowd.end(crowd.left())
     in_order = tail.end()
     field.until(lambda: _all_ended(field, [*ids, *tail.ids]), "everything ends")
@@ -196,7 +197,7 @@ def outage(field: Field, server: Server, how: How, *, jobs: int, seconds: float)
         "reclaimed": sum(row[4] in ("worker-lost", "start-timeout") for row in rows),
         "completed": sum(row[2] == "SUCCESS" and row[3] == 1 for row in mine),
         "started_twice": crowd.started_twice(),
-        "first_dispatch_s": round(first - back, 2),
+        "first_dispatch_s": round(max(0.0, first - back), 2),
         "posts": {str(status): count for status, count in sorted(poster.answers.items())},
         "slowest_post_s": round(poster.slowest, 2),
         "tail_in_order": in_order,
