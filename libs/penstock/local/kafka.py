@@ -18,11 +18,11 @@ from penstock.local.process import Command, run
 PROPERTIES: Final = "server.properties"
 LOGGING: Final = "log4j2.properties"
 
-# A crashed member of a group is noticed after 6 s in place of 45; a new one gets partitions at once.
+# A crashed member of a group is noticed after 5 s in place of 45; a new one gets partitions at once.
 GROUPS: Final = {
     "group.initial.rebalance.delay.ms": 0,
     "group.consumer.min.session.timeout.ms": 3000,
-    "group.consumer.session.timeout.ms": 6000,
+    "group.consumer.session.timeout.ms": 5000,
     "group.consumer.min.heartbeat.interval.ms": 500,
     "group.consumer.heartbeat.interval.ms": 1000,
 }

@@ -26,7 +26,7 @@ def test_kafka_listens_on_loopback_and_takes_our_largest_record() -> None:
     assert found["listeners"] == "PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2"
     assert found["auto.create.topics.enable"] == "false"
     assert int(found["message.max.bytes"]) > MAX_RECORD_BYTES
-    assert found["group.consumer.session.timeout.ms"] == "6000"
+    assert found["group.consumer.session.timeout.ms"] == "5000"
 
 
 def test_s3_paths_survive_a_properties_file() -> None:
