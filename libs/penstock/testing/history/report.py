@@ -72,8 +72,8 @@ def _recovery(figures: Figures) -> Table:
 
 
 def _times(durations: Durations) -> str:
-    if not durations.count:
-        return ""
+    if durations.count < 2:
+        return f"{durations.longest:.2f}" if durations.count else ""
     return f"p50 {durations.p50:.2f} p99 {durations.p99:.2f} most {durations.longest:.2f}"
 
 
