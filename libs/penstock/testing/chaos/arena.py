@@ -136,8 +136,13 @@ class Arena:
 
     def process(self, label: str) -> int:
         """Pid of a component that is ready; waits until it is."""
-        self.until(lambda: self._ready(label), WAIT_SECONDS, label)
+        self.until(lambda: self.is_ready(label), WAIT_SECONDS, label)
         return self.component(label).pid
+
+    def is_ready(self, label: str) -> bool:
+        """Whether a component does its work."""
+        one = self.component(label)
+        return one.state == "ready" and is_alive(one.child)
 
     def all_ready(self) -> bool:
         """Whether every component does its work."""
@@ -245,10 +250,6 @@ class Arena:
             read_stack(self.folder)
             return True
         return False
-
-    def _ready(self, label: str) -> bool:
-        one = self.component(label)
-        return one.state == "ready" and is_alive(one.child)
 
     def _hold(self, label: str) -> Path:
         return self.folder / HOLDS / (label if "-" in label else f"{label}-0")

@@ -13,6 +13,8 @@ from penstock.testing.chaos import hooks
 from penstock.testing.chaos.arena import TTL_SECONDS, frozen
 from penstock.testing.chaos.field import Drawn, Field
 
+READY_SECONDS: Final = 180.0
+"""How long a server may take to come back on a machine that has no time."""
 BITE_SECONDS: Final = 12.0
 """How long a point may wait for a process to pass it."""
 CONSUMERS: Final = {
@@ -145,7 +147,7 @@ def kafka_wiped(field: Field) -> Drawn:
         if not field.within(BITE_SECONDS, field.workload.nothing_in_kafka_alone):
             return 0
         field.arena.wipe_kafka()
-        field.arena.process("kafka")
+        field.within(READY_SECONDS, lambda: field.arena.is_ready("kafka"))
         return 1
 
     return "kafka", act
@@ -230,7 +232,7 @@ def _away(field: Field, names: tuple[str, ...], seconds: float) -> Drawn:
         field.wait(seconds)
         for name in names:
             field.arena.release(name)
-            field.arena.process(name)
+        field.within(READY_SECONDS, lambda: all(map(field.arena.is_ready, names)))
         return len(names)
 
     return ", ".join(names), act

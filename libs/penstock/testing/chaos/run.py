@@ -109,6 +109,8 @@ def _come_to_rest(arena: Arena, about: About, tell: Tell) -> None:
         tell(f"at rest {about.rested_at - about.healed_at:.1f} s after the last fault")
         arena.until(lambda: sum(lags(arena).values()) == 0, REST_SECONDS, "all is read")
     about.lag = lags(arena)
+    if any(about.lag.values()):
+        tell(f"not all is read: {about.lag}")
 
 
 def _collect(arena: Arena, folder: Folder, tell: Tell) -> None:

@@ -223,8 +223,10 @@ class Workload:
             self._journal.ok(op)
 
     def _some_job(self, pipeline_id: str) -> str | None:
+        """None while there is none."""
         with contextlib.suppress(PenstockError):
-            return str(self._rng.choice([job["job_id"] for job in self._client.jobs(pipeline_id)]))
+            if there := [job["job_id"] for job in self._client.jobs(pipeline_id)]:
+                return self._rng.choice(there)
         return None
 
     def _cancel(self, pipeline_id: str, job_id: str | None) -> None:

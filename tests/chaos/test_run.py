@@ -1,0 +1,24 @@
+"""A stack under faults: what was accepted is done, once, and told, whatever fails meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from penstock.testing.chaos.run import run
+from penstock.testing.chaos.tiers import commit
+from penstock.testing.history.report import text
+
+SEEDS = 12
+"""Among so many a run chooses: each has its turn every fortnight or so, and can be run again by number."""
+
+
+@pytest.mark.timeout(1200)
+def test_all_invariants_hold_under_faults(turn: int, tmp_path: Path) -> None:
+    """Another seed for another commit; `python -m penstock.testing.chaos SEED` runs it again."""
+    tmp_path.chmod(0o755)
+    made = run(commit(turn % SEEDS), tmp_path / "history", tell=print)
+    assert made.held, text(made)
+    assert made.figures.faults >= 10
+    assert made.figures.kinds >= 6
