@@ -16,7 +16,9 @@ from penstock.testing.history.past import Fault
 BOUNDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 7.0, 10.0, 20.0, 30.0, 60.0)
 """Upper bounds of a histogram, seconds."""
 STALL_SECONDS: Final = 2.0
-"""Stalls that begin so soon after a fault are its own."""
+"""A stall that begins so soon after a fault is its own."""
+BEFORE_SECONDS: Final = 0.5
+"""The last claim before it was at most so long before it; what stood still before that has another cause."""
 
 
 class Durations(msgspec.Struct, frozen=True):
@@ -40,13 +42,15 @@ class Durations(msgspec.Struct, frozen=True):
 
 class Recovery(msgspec.Struct, frozen=True):
     """All faults of one kind. `stalls`: after each, the longest time without a claim while jobs were QUEUED;
-    `given_back`: from the kill of a runner until what it held was taken back.
+    `alone`: of those while which nothing else was broken; `given_back`: from a fault of a runner until what it
+    held was taken back.
     """
 
     faults: int
     bitten: int
     """Of them, those that bit."""
     stalls: Durations
+    alone: Durations
     given_back: Durations
 
 
@@ -116,6 +120,13 @@ def _recovery(facts: Facts, faults: Sequence[Fault]) -> dict[str, Recovery]:
     if not faults:
         return {}
     stalls = _stalls(facts)
+    after = [(fault, *_stall_of(stalls, fault)) for fault in faults]
+    took: defaultdict[str, list[float]] = defaultdict(list)
+    alone: defaultdict[str, list[float]] = defaultdict(list)
+    for fault, since, end in after:
+        took[fault.kind].append(end - since)
+        if facts.faults_between(fault.on - BEFORE_SECONDS, end) == [fault]:
+            alone[fault.kind].append(end - since)
     back: defaultdict[str, list[float]] = defaultdict(list)
     for fault, row in given_back(facts):
         back[fault.kind].append(seconds(row["at"]) - fault.on)
@@ -126,7 +137,8 @@ def _recovery(facts: Facts, faults: Sequence[Fault]) -> dict[str, Recovery]:
         kind: Recovery(
             faults=len(those),
             bitten=sum(fault.bit > 0 for fault in those),
-            stalls=Durations.of([_longest(stalls, fault) for fault in those]),
+            stalls=Durations.of(took[kind]),
+            alone=Durations.of(alone[kind]),
             given_back=Durations.of(back[kind]),
         )
         for kind, those in sorted(of_kind.items())
@@ -153,13 +165,15 @@ def _stalls(facts: Facts) -> list[tuple[float, float]]:
     return stalls
 
 
-def _longest(stalls: Sequence[tuple[float, float]], fault: Fault) -> float:
-    """What of the longest stall around a fault came after it was over."""
-    begin = fault.on if fault.off is None else fault.off
-    return max(
-        (end - max(since, begin) for since, end in stalls if since <= begin + STALL_SECONDS and end > begin),
-        default=0.0,
-    )
+def _stall_of(stalls: Sequence[tuple[float, float]], fault: Fault) -> tuple[float, float]:
+    """The longest that began with or soon after a fault; of it, what came after the fault's end."""
+    over = fault.on if fault.off is None else fault.off
+    own = [
+        (max(since, over), end)
+        for since, end in stalls
+        if fault.on - BEFORE_SECONDS <= since <= over + STALL_SECONDS and end > over
+    ]
+    return max(own, key=lambda stall: stall[1] - stall[0], default=(over, over))
 
 
 def _stops(facts: Facts) -> list[float]:

@@ -62,12 +62,11 @@ def _figures(figures: Figures) -> Iterator[str]:
 
 def _recovery(figures: Figures) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("fault", "struck", "bit", "then no claim for, s", "given back after, s"):
+    for column in ("fault", "struck", "bit", "then no claim for, s", "alone, s", "given back after, s"):
         table.add_column(column, justify="left" if column == "fault" else "right")
     for kind, one in figures.recovery.items():
-        table.add_row(
-            Text(kind), str(one.faults), str(one.bitten), _times(one.stalls), _times(one.given_back)
-        )
+        times = (_times(one.stalls), _times(one.alone), _times(one.given_back))
+        table.add_row(Text(kind), str(one.faults), str(one.bitten), *times)
     return table
 
 

@@ -384,7 +384,7 @@ BADS: Final = (
     ),
     Bad(
         "dead_in_time",
-        "s after its runner was killed",
+        "s after its runner fell silent",
         lambda h: setattr(h, "terms", type(h.terms)(ttl_seconds=1.0)),
     ),
     Bad(

@@ -161,10 +161,22 @@ def test_figures_of_a_good_run() -> None:
     assert (kill.faults, kill.bitten, kill.given_back.count) == (1, 1, 1)
     assert 3.0 < kill.given_back.longest < 4.5
     assert kill.given_back.at_most["5"] == 1
-    assert kill.stalls.longest > 0
+    # b waits in the queue when c's runner dies, and is claimed right after it is free; c waits for its lease.
+    assert kill.stalls == kill.alone
+    assert 0.0 < kill.stalls.longest < 1.0
     assert figures.stops.count == 1
     assert figures.stops.longest < 1.0
     assert figures.heal_to_rest is not None
+
+
+def test_a_stall_counts_alone_when_nothing_else_was_broken() -> None:
+    history = good()
+    assert history.faults is not None
+    (kill,) = history.faults
+    history.faults.append(msgspec.structs.replace(kill, kind="cut", off=kill.on + 60.0))
+    recovery = verdict(history).figures.recovery
+    assert (recovery["kill"].stalls.count, recovery["kill"].alone.count) == (1, 0)
+    assert recovery["cut"].stalls.longest == 0.0
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from penstock.testing.history.past import Fault
 
 TAKEN: Final = frozenset(("worker-lost", "start-timeout"))
 """Reasons by which a lease ends that nobody ended."""
+SILENT: Final = ("kill", "asleep")
+"""Kinds of faults in whose name one of these is end the heartbeats of their target at once."""
 RUN_SECONDS: Final = 3600.0
 """The timeout of a job that names none."""
 
@@ -52,7 +54,7 @@ def causes(facts: Facts) -> Iterator[Finding]:
 
 
 def dead_in_time(facts: Facts) -> Iterator[Finding]:
-    """I13: what a killed runner held is given back by its lease, where nothing else was broken meanwhile."""
+    """I13: what a dead runner held is given back by its lease, where nothing else was broken meanwhile."""
     terms = facts.history.terms
     limit = terms.ttl_seconds + terms.scan_seconds + 1.0
     for fault, row in given_back(facts):
@@ -61,21 +63,22 @@ def dead_in_time(facts: Facts) -> Iterator[Finding]:
             for other in facts.faults_between(fault.on - terms.peace_seconds, _at(row))
             if other is not fault
         ]
-        if not others and _at(row) - fault.on > limit:
-            text = f"{row['reason']} {_at(row) - fault.on:.1f} s after its runner was killed"
+        silent = any(word in fault.kind for word in SILENT)
+        if silent and not others and _at(row) - fault.on > limit:
+            text = f"{row['reason']} {_at(row) - fault.on:.1f} s after its runner fell silent"
             yield facts.about(f"{text}, {limit:g} s are allowed", row["job_id"])
 
 
 def given_back(facts: Facts) -> Iterator[tuple[Fault, Row]]:
-    """Kills of runners, each with the transitions by which what it held was taken back."""
-    kills = [fault for fault in facts.history.faults or () if "kill" in fault.kind]
+    """Faults of single runners, with each transition by which what it held was taken back."""
+    faults = facts.history.faults or ()
     for row in _taken(facts):
         claim = _claim_of(facts, row)
         name = facts.runner(claim["worker"]) if claim else ""
         begin = _at(claim) if claim else 0.0
-        killed = [fault for fault in kills if fault.target == name and begin <= fault.on <= _at(row)]
-        if killed:
-            yield killed[0], row
+        own = [fault for fault in faults if fault.target == name and begin <= fault.on <= _at(row)]
+        if own:
+            yield own[0], row
 
 
 def bounded(facts: Facts) -> Iterator[Finding]:
