@@ -42,8 +42,8 @@ class Durations(msgspec.Struct, frozen=True):
 
 class Recovery(msgspec.Struct, frozen=True):
     """All faults of one kind. `stalls`: after each, the longest time without a claim while jobs were QUEUED;
-    `alone`: of those while which nothing else was broken; `given_back`: from a fault of a runner until what it
-    held was taken back.
+    `alone`: of those while which nothing else was broken; `given_back`: from a fault of a runner until what
+    it held was taken back.
     """
 
     faults: int
