@@ -35,7 +35,9 @@ def random_graph(chance: random.Random) -> Graph:
     works = []
     for number in range(chance.randint(2, 5)):
         needs = tuple(need for need in range(number) if chance.random() < 0.5)
-        condition = chance.choice(["", "", "success", "always", "failure"]) if needs else ""
+        condition = chance.choice(
+            ["", "", "success", "always", "failure"] if needs else ["", "", "", "failure"]
+        )
         works.append(Work(needs, condition, chance.random() < 0.25, chance.choice([0, 0, 1])))
     return tuple(works)
 

@@ -26,7 +26,8 @@ from penstock.runtime.clock import SystemClock
 def show(pipeline: str, every: bool, url: str, as_json: bool) -> int:
     """Show a pipeline: its jobs by stage with states, reasons, durations and attempts.
 
-    PIPELINE is an id, or `last`. An attempt is shown with its worker's name and session, and when it ran.
+    PIPELINE is an id, or `last`. An attempt is shown with its worker's name and session, and when it ran; of
+    one that was taken back, also what its runner told too late.
     """
     client = connect(url)
     pipeline_id = find_pipeline(client, pipeline)
@@ -70,7 +71,8 @@ def _errors(pipeline: Pipeline) -> Iterator[str]:
 def _told(job: Job, *, every: bool) -> list[Attempt]:
     """The attempts that are shown of a job."""
     attempts = job.get("attempts", [])
-    return attempts if every or (len(attempts) > 1 and not job.get("source_job_id")) else []
+    late = any(attempt.get("late") for attempt in attempts)
+    return attempts if every or ((late or len(attempts) > 1) and not job.get("source_job_id")) else []
 
 
 def _tree(view: PipelineView, told: Mapping[str, list[Attempt]], now: float) -> Iterator[str]:
@@ -84,6 +86,9 @@ def _tree(view: PipelineView, told: Mapping[str, list[Attempt]], now: float) -> 
             yield f"{'└─' if last else '├─'} {_job(view, job, width, now)}"
             for attempt in told[job.job_id]:
                 yield f"{'  ' if last else '│ '}    {_attempt(attempt)}"
+                if late := attempt.get("late"):
+                    when = clock_time(timestamp(attempt.get("late_at") or ""))
+                    yield f"{'  ' if last else '│ '}      refused, for it came at {when}: {late}"
 
 
 def _job(view: PipelineView, job: JobView, width: int, now: float) -> str:

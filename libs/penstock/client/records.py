@@ -44,7 +44,10 @@ class Pipeline(TypedDict):
 
 
 class Attempt(TypedDict):
-    """One claim of a job by a runner; the living one has no `ended_at`. `last_seq` counts its log lines."""
+    """One claim of a job by a runner; the living one has no `ended_at`. `last_seq` counts its log lines.
+
+    `late` is what its runner told after it was taken back, refused and without effect.
+    """
 
     attempt: int
     state: str
@@ -57,6 +60,8 @@ class Attempt(TypedDict):
     assigned_at: str
     started_at: str | None
     ended_at: str | None
+    late: NotRequired[str | None]
+    late_at: NotRequired[str | None]
 
 
 class Job(TypedDict):

@@ -60,6 +60,9 @@ def properties(broker: int, controller: int, advertised: int) -> str:
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "share.coordinator.state.topic.num.partitions": 4,
+        # One that was killed is let in again, as itself, once its old session is over: 3 s in place of 9.
+        "broker.session.timeout.ms": 3000,
+        "broker.heartbeat.interval.ms": 500,
         # A record of the largest size plus its envelope.
         "message.max.bytes": MAX_RECORD_BYTES + 65_536,
         "replica.fetch.max.bytes": MAX_RECORD_BYTES + 65_536,

@@ -262,7 +262,7 @@ def _attempts(db: Database, job_ids: Sequence[str]) -> dict[str, list[dict[str, 
         " 'exit_code', a.exit_code, 'duration_ms', a.duration_ms, 'last_seq', a.last_seq,"
         " 'worker', a.session_id, 'worker_name', coalesce(w.name, g.name),"
         " 'assigned_at', " + _utc("a.assigned_at") + ", 'started_at', " + _utc("a.started_at") + ","
-        " 'ended_at', " + _utc("a.ended_at") + ")"
+        " 'ended_at', " + _utc("a.ended_at") + ", 'late', a.late, 'late_at', " + _utc("a.late_at") + ")"
         " FROM attempts AS a LEFT JOIN workers AS w ON w.session_id = a.session_id"
         " LEFT JOIN past_workers AS g ON g.session_id = a.session_id"
         " WHERE a.job_id = ANY(%s::uuid[]) ORDER BY a.attempt",
@@ -272,7 +272,7 @@ def _attempts(db: Database, job_ids: Sequence[str]) -> dict[str, list[dict[str, 
         "SELECT l.job_id::text, json_build_object('attempt', l.attempt, 'state', j.state, 'reason', j.reason,"
         " 'exit_code', null, 'duration_ms', null, 'last_seq', null,"
         " 'worker', l.session_id, 'worker_name', w.name, 'assigned_at', " + _utc("l.assigned_at") + ","
-        " 'started_at', " + _utc("l.started_at") + ", 'ended_at', null)"
+        " 'started_at', " + _utc("l.started_at") + ", 'ended_at', null, 'late', null, 'late_at', null)"
         " FROM leases AS l JOIN jobs AS j ON j.id = l.job_id"
         " LEFT JOIN workers AS w ON w.session_id = l.session_id WHERE l.job_id = ANY(%s::uuid[])",
         (list(found),),

@@ -152,7 +152,10 @@ class JobPage(msgspec.Struct):
 
 
 class AttemptView(msgspec.Struct):
-    """One claim of a job by a runner. The living one has no `ended_at`."""
+    """One claim of a job by a runner. The living one has no `ended_at`.
+
+    `late` is what its runner told after it was taken back (`late_at`): refused, and without any effect.
+    """
 
     attempt: int
     state: JobState
@@ -165,6 +168,8 @@ class AttemptView(msgspec.Struct):
     assigned_at: str
     started_at: str | None
     ended_at: str | None
+    late: str | None
+    late_at: str | None
 
 
 class JobDetail(JobView):

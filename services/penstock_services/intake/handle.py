@@ -13,6 +13,7 @@ from penstock.events.topics import dlq_of
 from penstock.kafka import publish
 from penstock.kafka.batches import Dead, Outcome
 from penstock.kafka.records import Record
+from penstock.runtime.clock import rfc3339
 from penstock.runtime.log import logger
 from penstock.store import jobs, requests, tenants
 from penstock.store.changes import Changes
@@ -68,7 +69,7 @@ class Intake:
             log.exception("request failed alone", place=batch[0].place)
             changes = Changes()
             dead = [Dead(batch[0], f"{type(error).__name__}: {error}", type(error).__name__)]
-            return self._outcome(changes, self._turned_down(changes, dead, now), [])
+            return self._outcome(changes, self._turned_down(changes, dead, now), [], now)
 
     def _step(self, batch: Sequence[Record], now: float) -> Outcome:
         dead: list[Dead] = []
@@ -91,10 +92,11 @@ class Intake:
             self._refuse(changes, todo[0], error, now)
         if self._acks.full():
             self._acks.flush(self._db)
-        return self._outcome(changes, self._turned_down(changes, dead, now), later)
+        return self._outcome(changes, self._turned_down(changes, dead, now), later, now)
 
-    def _outcome(self, changes: Changes, dead: list[Dead], later: list[Record]) -> Outcome:
+    def _outcome(self, changes: Changes, dead: list[Dead], later: list[Record], now: float) -> Outcome:
         records = publish.records(changes, self._actor)
+        records += publish.undecided_hints(changes.undecided, rfc3339(now), self._actor)
         return Outcome(records, lambda: self._acks.add(changes.outbox_ids), dead, later)
 
     def tick(self, _now: float) -> None:

@@ -270,6 +270,15 @@ def test_a_cancel_that_was_waiting_is_applied_at_once(intake: Intake, db: Databa
     assert [status["state"] for status in told] == ["PENDING", "CANCELLING", "CANCELLED"]
 
 
+def test_a_root_that_waits_for_a_failure_is_decided_about_at_once(intake: Intake) -> None:
+    wanted = {"work": {"executor": "noop"}, "alarm": {"executor": "noop", "if": "failure()"}}
+    outcome = intake.step([record(request(definition={"jobs": wanted}))], NOW)
+    told = [orjson.loads(one.value or b"") for one in outcome.records if one.topic == "penstock.jobs.status"]
+    (alarm,) = [one["job_id"] for one in told if one["name"] == "alarm"]
+    hints = [one for one in outcome.records if one.topic == "penstock.jobs.reports"]
+    assert [orjson.loads(one.value or b"")["undecided"] for one in hints] == [[alarm]]
+
+
 def test_ten_thousand_jobs(intake: Intake, db: Database) -> None:
     jobs: dict[str, Any] = {
         f"j{n}": {"executor": "noop", "needs": [f"j{n - 1}"] if n else []} for n in range(10_000)

@@ -275,6 +275,9 @@ def test_late_reports_are_refused_and_stay_visible(db: Database) -> None:
     )
     assert kept == [("QUEUED", False, "ended, success, exit 0", True)]
     assert world.history(0) == before
+    shown, living = queries.attempts(db, "default", world.jobs[0]) or []
+    assert (shown["late"], living["late"], living["late_at"]) == ("ended, success, exit 0", None, None)
+    assert shown["late_at"].endswith("Z")
     world.finish(0)
     again = [{"job_id": world.jobs[0], "attempt": 2, "what": "ended, success"}]
     assert jobs.late(db, again) == 1, "a repeat of what was accepted is not late"

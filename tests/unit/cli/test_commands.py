@@ -111,6 +111,15 @@ def test_show_tells_the_whole_story(finished: FakeGateway) -> None:
     ]
 
 
+def test_show_tells_what_came_too_late(finished: FakeGateway) -> None:
+    lost = attempt(1, "FAILED", reason="worker-lost", late="ended, success, exit 0", late_at=LATER)
+    finished.jobs[PIPELINE] = [job(1, "compile", "FAILED", attempts=[lost])]
+    lines = penstock("show", "last").stdout.splitlines()
+    assert (
+        lines[-1] == f"        refused, for it came at {clock_time(timestamp(LATER))}: ended, success, exit 0"
+    )
+
+
 def test_show_has_every_attempt_if_asked_and_the_jobs_of_a_rerun(finished: FakeGateway) -> None:
     gone = attempt(1, "QUEUED", reason="start-timeout", started_at=None, worker_name=None, duration_ms=None)
     living = attempt(2, "RUNNING", ended_at=None, duration_ms=None)

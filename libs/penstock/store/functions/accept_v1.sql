@@ -79,7 +79,9 @@ BEGIN
     events := json_build_array(json_build_object(
         'pipelines', record_pipelines_v1(opened, actor),
         'jobs', record_jobs_v1(born, NULL, actor),
-        'ready', enqueue_v1(ARRAY(SELECT b FROM unnest(born) AS b WHERE b.state = 'QUEUED'))));
+        'ready', enqueue_v1(ARRAY(SELECT b FROM unnest(born) AS b WHERE b.state = 'QUEUED')),
+        'undecided', (SELECT json_agg(json_build_object('job_id', b.id, 'pipeline_id', b.pipeline_id))
+            FROM unnest(born) AS b WHERE b.state = 'PENDING' AND b.unmet = 0)));
     RETURN json_build_object('outbox_id', publish_v1(events, at, actor), 'events', events,
         'accepted', to_json(won), 'cancelled', coalesce(to_json(waiting), '[]'));
 END

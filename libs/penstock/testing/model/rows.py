@@ -135,8 +135,11 @@ class Outcome(NamedTuple):
 
 
 def accept(graph: Graph) -> Outcome:
-    """A new pipeline (`accept_v1`): roots are born QUEUED."""
-    jobs = tuple(Job("PENDING" if work.needs else "QUEUED", len(work.needs)) for work in graph)
+    """A new pipeline (`accept_v1`): roots are born QUEUED, but those that wait for a failure."""
+    waits = tuple(bool(work.needs) or work.condition == "failure" for work in graph)
+    jobs = tuple(
+        Job("PENDING" if wait else "QUEUED", len(work.needs)) for work, wait in zip(graph, waits, strict=True)
+    )
     count = len(jobs)
     roots = tuple(number for number, job in enumerate(jobs) if job.state == "QUEUED")
     rows = Rows(
@@ -152,6 +155,9 @@ def accept(graph: Graph) -> Outcome:
         jobs=tuple(record(number, job) for number, job in enumerate(jobs)),
         pipelines=(PipelineRecord(1, None, "PENDING", None),),
         ready=roots,
+        undecided=tuple(
+            number for number, job in enumerate(jobs) if job.state == "PENDING" and not job.unmet
+        ),
     )
     return Outcome(publish(rows, events), events, roots)
 
