@@ -11,7 +11,7 @@ from penstock.testing.chaos.tiers import commit
 from penstock.testing.history.report import text
 
 SEEDS = 12
-"""Among so many a run chooses: each has its turn every fortnight or so, and can be run again by number."""
+"""So many take turns; each can be run again by its number."""
 
 
 @pytest.mark.timeout(1200)
