@@ -46,6 +46,8 @@ class Nemesis:
         self._tell = tell
         self._clock = SystemClock()
         self.struck: list[Struck] = []
+        self.broken: list[str] = []
+        """What went wrong in the faults themselves."""
 
     def strike(self, kinds: Iterable[str]) -> None:
         """Each of these kinds in this order, each healed at the end."""
@@ -65,10 +67,6 @@ class Nemesis:
             self._clock.sleep(rng.uniform(*PAUSE_SECONDS), never)
         _join(running)
 
-    def kinds_that_bit(self) -> set[str]:
-        """What was really done to the stack."""
-        return {one.kind for one in self.struck if one.bit}
-
     def _strike(self, kind: str, target: str, act: Act) -> None:
         op = self._journal.on(kind, target)
         began = self._clock.monotonic()
@@ -77,6 +75,8 @@ class Nemesis:
             bit = act()
         except PenstockError as error:
             note = f" ({error})"
+        except Exception as error:  # noqa: BLE001 - told at the end: else it would die with its thread
+            self.broken.append(f"{kind}: {type(error).__name__}: {error}")
         self._journal.off(op, bit=bit)
         self.struck.append(Struck(kind, target, bit))
         seconds = self._clock.monotonic() - began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 from collections.abc import Callable
 from functools import partial
@@ -147,7 +148,7 @@ def kafka_wiped(field: Field) -> Drawn:
         if not field.within(BITE_SECONDS, field.workload.nothing_in_kafka_alone):
             return 0
         field.arena.wipe_kafka()
-        field.within(READY_SECONDS, lambda: field.arena.is_ready("kafka"))
+        field.within(READY_SECONDS, field.arena.all_ready)
         return 1
 
     return "kafka", act
@@ -190,12 +191,11 @@ def runner_without_files(field: Field) -> Drawn:
     def act() -> int:
         pid = field.arena.process(label)
         there = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-        before = resource.prlimit(pid, resource.RLIMIT_NOFILE, (there, there))
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (there, before[1]))
         field.wait(seconds)
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it gave up, which is its right
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
-        except ProcessLookupError:
-            return 1  # it gave up, which is its right
         return 1
 
     return label, act
@@ -211,6 +211,7 @@ def all_away(field: Field) -> Drawn:
         field.wait(2.0)
         for label in labels:
             field.arena.release(label)
+        field.within(READY_SECONDS, field.arena.all_ready)
         return len(labels)
 
     return "everything", act

@@ -97,8 +97,8 @@ def _torment(plan: Plan, arena: Arena, folder: Folder, journal: NemesisJournal, 
         tell(
             f"{workload.asked_jobs} jobs in {len(workload.accepted)} pipelines; {len(nemesis.struck)} faults"
         )
-        if workload.broken:
-            raise StopProcess("\n".join(("clients failed:", *workload.broken)))
+        if broken := [*workload.broken, *nemesis.broken]:
+            raise StopProcess("\n".join(("the harness itself failed:", *broken)))
 
 
 def _come_to_rest(arena: Arena, about: About, tell: Tell) -> None:
