@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Final
+
 import msgspec
 import pytest
-from tests.unit.testing.history.making import good
+from tests.unit.testing.history.making import BUILD, NIGHTLY, good, identity
 
-from penstock.testing.history import verdict
+from penstock.testing.history import History, verdict
+from penstock.testing.history.past import Ask, Fault, Peek, Poison, Run, Wish
 
 
 def test_a_good_history_holds() -> None:
@@ -21,3 +25,98 @@ def test_what_was_not_recorded_is_not_judged(part: str) -> None:
     found = verdict(msgspec.structs.replace(good(), **{part: None}))
     assert found.problems == []
     assert any(part in one.lacks for one in found.invariants)
+
+
+def never_seen(history: History) -> None:
+    """Nobody knows, and it is not there; or it was refused, and is not there."""
+    history.asks.append(Ask(key="lost on its way", definition=BUILD, outcome="info"))
+    history.asks.append(Ask(key="too large", definition=BUILD, expect="rejected", outcome="fail"))
+    history.wishes.append(Wish(pipeline_id=identity("build"), outcome="info"))
+    history.poison.append(Poison(topic="penstock.jobs.reports", mark="never came", outcome="info"))
+
+
+def without_processes(history: History) -> None:
+    """An executor that starts none."""
+    history.books.jobs[0].update(executor="noop")
+    assert history.runs is not None
+    job_id = history.books.jobs[0]["id"]
+    history.runs = {key: runs for key, runs in history.runs.items() if key[0] != job_id}
+
+
+def zombie(history: History) -> None:
+    """The process of an attempt that was taken back ends well, long after."""
+    assert history.runs is not None
+    run: Run = history.runs[identity("build/c"), 1][0]
+    run.ended_at, run.exit_code, run.lines = run.started_at + 30.0, 0, 5
+
+
+def missed(history: History) -> None:
+    """A fault that found nothing to bite."""
+    assert history.faults is not None
+    history.faults.append(Fault(kind="cut", target="s3", on=1.0, off=2.0))
+
+
+def letters_lost(history: History) -> None:
+    """Kafka was wiped after the poison had come, and with it the dead letters."""
+    assert history.faults is not None
+    assert history.topics is not None
+    history.faults.append(Fault(kind="F4 kafka wiped", target="kafka", on=1.7e9, off=1.7e9 + 1, bit=1))
+    history.topics["penstock.jobs.reports.dlq"].clear()
+    history.topics["penstock.jobs.reports"].clear()
+    history.topics["penstock.workers.grants"].clear()
+
+
+def told_twice(history: History) -> None:
+    """Records are published again, word for word."""
+    assert history.topics is not None
+    for records in history.topics.values():
+        records.extend(records[:3])
+
+
+def seen_twice(history: History) -> None:
+    """Two pollers, of which one is behind the other."""
+    assert history.peeks is not None
+    last = history.peeks[-1]
+    history.peeks += [Peek("q", last.subject, 1, "QUEUED", last.at), last]
+
+
+def run_again(history: History) -> None:
+    """A rerun takes the end of a job over, which was claimed elsewhere."""
+    at, of = history.books.read_at, identity("again")
+    pipeline = {**next(row for row in history.books.pipelines if row["name"] == "nightly"), "id": of}
+    pipeline.update(name="again", request_id="rerun", state="SUCCESS", reason=None, counts={"SUCCESS": 1})
+    history.books.pipelines.append(pipeline)
+    job = {**next(row for row in history.books.jobs if row["name"] == "a"), "id": identity("again/n")}
+    job.update(pipeline_id=of, name="n", reason="reused", version=1, previous=None)
+    history.books.jobs.append(job)
+    first = {**history.books.job_transitions[0], "job_id": job["id"], "pipeline_id": of, "name": "n"}
+    first.update(state="SUCCESS", previous=None, version=1, reason="reused", terminal=True, at=at)
+    history.books.job_transitions.append(first)
+    states = ((1, None, "PENDING"), (2, "PENDING", "SUCCESS"))
+    for version, previous, state in states:
+        row = {**history.books.pipeline_transitions[0], "pipeline_id": of, "at": at, "reason": None}
+        history.books.pipeline_transitions.append(
+            {**row, "version": version, "previous": previous, "state": state}
+        )
+    pipeline["version"] = 2
+    history.asks.append(Ask(key="rerun", definition=NIGHTLY, outcome="ok", rerun_of=identity("nightly")))
+    history.topics = history.samples = None
+
+
+GOOD: Final[tuple[Callable[[History], Any], ...]] = (
+    never_seen,
+    without_processes,
+    zombie,
+    missed,
+    letters_lost,
+    told_twice,
+    seen_twice,
+    run_again,
+)
+
+
+@pytest.mark.parametrize("change", GOOD, ids=lambda change: change.__name__)
+def test_what_is_allowed_is_left_alone(change: Callable[[History], Any]) -> None:
+    history = good()
+    change(history)
+    assert verdict(history).problems == []

@@ -39,7 +39,9 @@ def stranded(facts: Facts) -> Iterator[Finding]:
             continue
         if job["pipeline_id"] not in open_:
             yield facts.about(f"{state}, and its pipeline is not open", job_id)
-        if state == "PENDING" and all(is_over(facts.jobs[need]) for need in job["needs"]):
+        if state == "PENDING" and all(
+            is_over(facts.jobs[need]) for need in job["needs"] if need in facts.jobs
+        ):
             yield facts.about("PENDING, and all its needs have ended", job_id)
         if state == "QUEUED" and job_id not in queue:
             yield facts.about("QUEUED, and not in the queue", job_id)
