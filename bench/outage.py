@@ -42,9 +42,9 @@ class Crowd:
     """Jobs that run until they are told to end, each at its own named pipe; they note starts and ends."""
 
     def __init__(self, field: Field, count: int) -> None:
-        self._field = field
-        self.count = count
-        folder = field.folder
+        self._folder = folder = field.folder / uuid4()
+        folder.mkdir()
+        folder.chmod(0o777)
         body = (
             f'cd {folder}; echo "start $CI_ATTEMPT" >> $CI_JOB_ID; mkfifo $CI_JOB_ID.pipe || exit 9;'
             ' read _ < $CI_JOB_ID.pipe; echo "end $CI_ATTEMPT" >> $CI_JOB_ID'
@@ -69,7 +69,7 @@ class Crowd:
         """Starts beyond the first, as the jobs themselves noted."""
         starts = Counter(
             path.name
-            for path in self._field.folder.iterdir()
+            for path in self._folder.iterdir()
             if not path.suffix
             for line in path.read_text().splitlines()
             if line.startswith("start")
@@ -77,7 +77,7 @@ class Crowd:
         return sum(starts.values()) - len(starts)
 
     def _pipes(self) -> list[Path]:
-        return sorted(self._field.folder.glob("*.pipe"))
+        return sorted(self._folder.glob("*.pipe"))
 
 
 class Poster:
@@ -132,7 +132,7 @@ class Tail:
         self.came: list[float] = []
         self.texts: list[str] = []
         self._field = field
-        self._enough = field.folder / "enough.file"
+        self._enough = field.folder / f"enough-{uuid4()}"
         talk = f"n=0; while [ ! -e {self._enough} ]; do echo line $n; n=$((n+1)); sleep {LINE_SECONDS}; done"
         self.ids = field.submit({"talk": {"run": talk}}, name="talker")
         field.until(lambda: field.count(self.ids, "RUNNING") == 1, "the talker runs")
