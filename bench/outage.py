@@ -169,7 +169,8 @@ def outage(field: Field, server: Server, how: How, *, jobs: int, seconds: float)
     """
     tail = Tail(field)
     crowd = Crowd(field, jobs)
-    waiting = field.submit({f"w{n}": {"executor": "noop"} for n in range(QUEUED)}, name="waiting")
+    # Not no-op jobs: those are short, and granted ahead of free slots.
+    waiting = field.submit({f"w{n}": {"run": "true"} for n in range(QUEUED)}, name="waiting")
     field.until(lambda: field.count(waiting, "QUEUED") == QUEUED, "others wait")
     before = _memory(field)
     grown: dict[str, float] = {}
