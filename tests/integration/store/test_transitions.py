@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.core.ids import uuid4
+from penstock.core.ids import uuid4, uuid7
 from penstock.store import jobs, outbox, queries, workers
 from penstock.store.changes import Changes
 from penstock.store.database import Database
@@ -360,3 +360,46 @@ def test_an_ended_attempt_is_renewed_until_its_report_comes(db: Database) -> Non
     over = {lease["job_id"] for lease in jobs.expired(db, [world.session], 1000)}
     assert world.jobs[0] not in over
     assert world.jobs[1] in over
+
+
+def test_many_cancels_are_one_transaction_with_an_outcome_each(db: Database) -> None:
+    """Whole pipelines and single jobs, in any state, known or not, of this tenant or another."""
+    running = World(db, [{}, {}], edges=[(0, 1)])
+    running.claim(0)
+    running.start(0)
+    single = World(db, [{}, {}])
+    ended = World(db, [{}])
+    ended.run(0)
+    other, nowhere = World(db, [{}]), uuid7(0)
+    wishes = [
+        ("default", running.pipeline, None),
+        ("default", single.pipeline, single.jobs[1]),
+        ("default", single.pipeline, running.jobs[0]),
+        ("default", ended.pipeline, None),
+        ("stranger", other.pipeline, None),
+        ("default", nowhere, None),
+        ("default", running.pipeline, None),
+    ]
+    changes = Changes()
+    assert jobs.cancel_all(db, changes, wishes, actor=ACTOR) == [
+        "cancelled",
+        "cancelled",
+        "no-such-job",
+        "terminal",
+        "absent",
+        "absent",
+        "cancelled",
+    ]
+    assert running.states() == ["CANCELLING", "CANCELLED"]
+    assert single.states() == ["QUEUED", "CANCELLED"]
+    assert (ended.states(), other.states()) == (["SUCCESS"], ["QUEUED"])
+    assert (running.state(), single.state()) == ("CANCELLING", "PENDING")
+    assert [stop["job_id"] for stop in changes.stops] == [running.jobs[0]]
+    assert len(changes.outbox_ids) == 1
+    assert sorted(event["version"] for event in changes.jobs if event["state"] == "CANCELLED") == [2, 2]
+    again = Changes()
+    assert jobs.cancel_all(db, again, wishes[:2], actor=ACTOR) == ["cancelled", "terminal"]
+    assert not again, "a repeat changes nothing"
+    assert jobs.cancel_all(db, again, [], actor=ACTOR) == []
+    running.finish(0)
+    assert running.state() == "CANCELLED"
