@@ -11,7 +11,8 @@ import click
 import msgspec
 
 from penstock.cli import exit_codes
-from penstock.core.errors import PenstockError, RejectInput, RetryLater
+from penstock.cli.output import SURROGATE, json_bytes
+from penstock.core.errors import PenstockError, Problem, RejectInput, RetryLater
 from penstock.runtime.settings import variable
 
 
@@ -34,9 +35,18 @@ def guarded(run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     except Exception as error:  # whatever it is, a user gets a sentence and not a traceback
         if variable("PENSTOCK_DEBUG") == "1":
             raise
-        _leave(error, as_json="--json" in words)
+        _leave(_blamed(error, words), as_json="--json" in words)
     else:
         sys.exit(code if isinstance(code, int) else exit_codes.OK)
+
+
+def _blamed(error: Exception, words: Sequence[str]) -> Exception:
+    """The error, or that of a word which is no text, wherever it was that somebody noticed."""
+    broken = [word for word in words if SURROGATE.search(word)]
+    if not broken or exit_code_of(error) != exit_codes.INTERNAL:
+        return error
+    hint = "only a file may have such a name"
+    return RejectInput(Problem(f"the argument {broken[0]!r} is not UTF-8", hint=hint))
 
 
 def exit_code_of(error: Exception) -> int:
@@ -61,7 +71,7 @@ def _leave(error: Exception, *, as_json: bool) -> NoReturn:
         problems = [msgspec.to_builtins(problem) for problem in getattr(error, "problems", ())]
         facts = {"kind": type(error).__name__, "message": _sentence(error, code), "exit_code": code}
         body = {"error": {**facts, **({"problems": problems} if problems else {})}}
-        click.echo(msgspec.json.encode(body), err=True)
+        click.echo(json_bytes(body), err=True)
     else:
         click.secho("error: ", fg="red", nl=False, err=True)
         click.echo(_sentence(error, code), err=True)

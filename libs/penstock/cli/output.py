@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 import msgspec
 
 UNLIMITED = 10_000
 """Columns of what is no terminal."""
+
+SURROGATE: Final = re.compile("[\udc80-\udcff]")
+"""What Python makes of a byte of an argument that is not UTF-8."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,7 +26,16 @@ def json_flag(command: F) -> F:
 
 def print_json(value: object) -> None:
     """One JSON document: indented for a terminal's reader, the same for programs."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+    click.echo(msgspec.json.format(json_bytes(value), indent=2))
+
+
+def json_bytes(value: object) -> bytes:
+    r"""JSON of this. Names that are not UTF-8 are in it as the terminal shows them: `caf\udce9`."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
+        return SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text).encode()
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -40,15 +40,23 @@ class Servers(NamedTuple):
 
 
 class Stack:
-    """A `penstock up` of our own in a temporary folder; `words` are its further arguments."""
+    """A `penstock up` of our own in a temporary folder; `words` are its further arguments.
+
+    Where the system can do it (Linux), it ends when the thread that made it does, however that ends.
+    """
 
     def __init__(self, words: list[str], environ: dict[str, str] | None = None) -> None:
+        from penstock.local.process import LAUNCH
+
         self.folder = Path(tempfile.mkdtemp(prefix="penstock-test-"))
         # As root, Postgres runs as another user and must reach its data below this folder.
         self.folder.chmod(0o755)
         self._log = (self.folder / "up.log").open("wb")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "penstock", "up", *words],
+            [
+                *(sys.executable, "-I", "-S", str(LAUNCH), str(int(signal.SIGTERM)), str(os.getpid()), "-"),
+                *(sys.executable, "-m", "penstock", "up", *words),
+            ],
             cwd=self.folder,
             env={**environment(), **(environ or {})},
             stdin=subprocess.DEVNULL,

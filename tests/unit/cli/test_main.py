@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+from pathlib import Path
 
 import click
 import pytest
@@ -95,3 +97,26 @@ def test_an_unknown_service_lists_the_known_ones() -> None:
     assert result.exit_code == exit_codes.USAGE
     assert "did you mean gateway?" in result.stderr
     assert "runner" in result.stderr
+
+
+def test_an_argument_that_is_not_utf8_is_the_users_to_mend(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PENSTOCK_TOKEN", "pst_token")
+    file = tmp_path / "good.yml"
+    file.write_text("jobs: {a: {run: 'true'}}")
+    words = ["run", str(file), "--url", "http://127.0.0.1:9", "--input", "k=caf\udce9"]
+    result = CliRunner().invoke(cli.main, words)
+    assert result.exit_code == exit_codes.USAGE, result.output
+    assert r"the argument 'k=caf\udce9' is not UTF-8" in result.stderr
+
+
+def test_a_file_may_have_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.yml")
+    result = CliRunner().invoke(cli.main, ["lint", "--json", name])
+    assert result.exit_code == exit_codes.USAGE
+    assert r"caf\udce9.yml" in json.loads(result.stderr)["error"]["message"]
+    Path(name).write_text("jobs: {a: {run: 'true'}}")
+    result = CliRunner().invoke(cli.main, ["lint", "--json", name])
+    assert result.exit_code == exit_codes.OK
+    assert json.loads(result.stdout)["files"][0]["file"].endswith(r"/caf\udce9.yml")
