@@ -29,6 +29,8 @@ class Terms(msgspec.Struct, frozen=True):
     """From the last fault's end until every job is terminal, at most."""
     peace_seconds: float = 20.0
     """So long after its end a fault may still cost an attempt its lease."""
+    virtual: bool = False
+    """Time passes only as the run wants it to: nothing is slow by itself."""
     spared: frozenset[str] = frozenset()
     """Kinds of faults that cost no living attempt its lease."""
     policy: Policy = Policy()

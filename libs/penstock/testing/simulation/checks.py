@@ -32,6 +32,7 @@ def history(world: World, client: Client, fleet: Fleet, books: Books) -> past.Hi
             scan_seconds=TIMING.scan_seconds,
             recover_seconds=math.inf,
             peace_seconds=PEACE_SECONDS,
+            virtual=True,
             policy=POLICY,
         ),
         asks=[*(_ask(ask) for ask in client.asks), *client.conflicts],

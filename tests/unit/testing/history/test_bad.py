@@ -106,6 +106,20 @@ def no_faults(history: History) -> None:
     history.faults.clear()
 
 
+def started_too_late(history: History) -> None:
+    """Its process had begun."""
+    no_faults(history)
+    next(row for row in versions(history, C) if row["reason"] == "worker-lost")["reason"] = "start-timeout"
+
+
+def granted_too_late(history: History) -> None:
+    """In virtual time no machine is busy."""
+    started_too_late(history)
+    history.runs = None
+    history.terms = type(history.terms)(virtual=True)
+    history.healed_at = LONG_AGO
+
+
 def fault(history: History) -> Fault:
     assert history.faults is not None
     return history.faults[0]
@@ -377,6 +391,8 @@ BADS: Final = (
     Bad("lag", "penstock-advancer lags 3", lambda h: h.lag.update({"penstock-advancer": 3})),
     Bad("peace", "worker-lost when nothing fails", lambda h: setattr(h, "healed_at", LONG_AGO)),
     Bad("causes", "worker-lost, and nothing was broken", no_faults),
+    Bad("causes", "start-timeout, and nothing was broken", started_too_late),
+    Bad("peace", "start-timeout when nothing fails", granted_too_late),
     Bad(
         "causes",
         "all that was broken is ['kill']",

@@ -50,6 +50,16 @@ def zombie(history: History) -> None:
     run.ended_at, run.exit_code, run.lines = run.started_at + 30.0, 0, 5
 
 
+def never_started(history: History) -> None:
+    """On a busy machine a grant comes so late that its lease is over; nothing was broken."""
+    assert history.runs is not None
+    row = next(row for row in history.books.job_transitions if row["reason"] == "worker-lost")
+    row["reason"] = "start-timeout"
+    del history.runs[row["job_id"], 1]
+    history.faults = [Fault(kind="cut", target="s3", on=1.0, off=2.0, bit=1)]
+    history.topics = None
+
+
 def missed(history: History) -> None:
     """A fault that found nothing to bite."""
     assert history.faults is not None
@@ -107,6 +117,7 @@ GOOD: Final[tuple[Callable[[History], Any], ...]] = (
     never_seen,
     without_processes,
     zombie,
+    never_started,
     missed,
     letters_lost,
     told_twice,
