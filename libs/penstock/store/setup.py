@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from psycopg import sql
@@ -67,12 +68,34 @@ def hold_table(db: Database, table: str, seconds: float) -> None:
     db.rows(hold.format(sql.Identifier(table), sql.Literal(seconds)))
 
 
-def empty(db: Database) -> None:
-    """Delete what was ever asked of Penstock: all rows but those of tenants and tokens."""
+@contextlib.contextmanager
+def held(db: Database, pipeline_id: str) -> Iterator[None]:
+    """Hold the row by which a pipeline is counted down: who ends one of its jobs waits, at his very end."""
+    db.rows("BEGIN")
+    try:
+        db.rows("SELECT FROM open_pipelines WHERE pipeline_id = %s::uuid FOR UPDATE", (pipeline_id,))
+        yield
+    finally:
+        db.rows("ROLLBACK")
+
+
+def lock_waits(db: Database) -> int:
+    """How many transactions wait for another one's lock."""
+    return int(
+        db.one(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+    )
+
+
+def empty(db: Database, keep: Sequence[str] = ()) -> None:
+    """Delete what was ever asked of Penstock: all rows, but of tenants, tokens and what is to `keep`."""
     tables = db.rows(
         "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
         " AND relnamespace = 'public'::regnamespace"
-        " AND relname NOT IN ('schema_ledger', 'virtual_clock', 'tenants', 'tokens') ORDER BY relname"
+        " AND relname <> ALL (%s::text[]) ORDER BY relname",
+        (["schema_ledger", "virtual_clock", "tenants", "tokens", *keep],),
     )
     deletes = [sql.SQL("DELETE FROM {}").format(sql.Identifier(name)) for (name,) in tables]
     db.rows(sql.SQL("; ").join(deletes))

@@ -1,0 +1,112 @@
+"""Where trials take place: one arena for many of them, put right again after each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from penstock.core.errors import PenstockError
+from penstock.runtime.clock import SystemClock
+from penstock.store import audit, setup
+from penstock.testing.chaos.arena import Arena
+from penstock.testing.chaos.hooks import MUTANT
+from penstock.testing.chaos.mutants.mutant import Mutant
+from penstock.testing.chaos.mutants.plays import PLAYS
+from penstock.testing.chaos.mutants.trial import Missed, Trial
+from penstock.testing.history.verdict import Verdict, verdict
+
+REPLICAS: Final = {"runner": 2}
+PATIENCE_SECONDS: Final = 60.0
+"""How long what must come may take."""
+SHORT_SECONDS: Final = 15.0
+"""The same where it may well never come: a mutant is at work."""
+CLEAN_SECONDS: Final = 20.0
+KEPT: Final = ("workers", "past_workers", "kafka_clusters", "reaper_clock")
+"""Tables that living processes know of."""
+
+
+class Trialled(NamedTuple):
+    """What a trial came to. `missed`: what did not come, so that the play was broken off."""
+
+    verdict: Verdict
+    missed: str
+    seconds: float
+
+    @property
+    def broken(self) -> list[str]:
+        """The invariants that do not hold."""
+        return [one.invariant for one in self.verdict.invariants if one.state == "broken"]
+
+
+class Ground:
+    """A running stack for trials; a context manager. Raises StopProcess when it does not start."""
+
+    def __init__(self) -> None:
+        self._clock = SystemClock()
+        self._arena = Arena(REPLICAS)
+
+    def __enter__(self) -> Ground:
+        self._arena.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._arena.__exit__()
+
+    def play(self, name: str, mutant: Mutant | None = None) -> Trialled:
+        """Play it once, with or without a mutant, and judge what came of it."""
+        began = self._clock.monotonic()
+        arena = self._arena
+        patience = SHORT_SECONDS if mutant else PATIENCE_SECONDS
+        missed = ""
+        with tempfile.TemporaryDirectory(prefix="penstock-mutants-") as folder, self._planted(arena, mutant):
+            Path(folder).chmod(0o755)
+            trial = Trial(arena, Path(folder), patience)
+            try:
+                try:
+                    PLAYS[name](trial)
+                except Missed as error:
+                    missed = str(error)
+                judged = verdict(trial.history())
+            finally:
+                trial.close()
+        self._clean(arena)
+        return Trialled(judged, missed, self._clock.monotonic() - began)
+
+    @contextlib.contextmanager
+    def _planted(self, arena: Arena, mutant: Mutant | None) -> Iterator[None]:
+        if mutant is None:
+            yield
+            return
+        file = arena.hooks / MUTANT
+        mutant.plant(arena.db)
+        if mutant.services:
+            file.write_text(mutant.name)
+            self._restart(arena, mutant.services)
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+            mutant.restore(arena.db)
+            if mutant.services:
+                self._restart(arena, mutant.services)
+
+    def _restart(self, arena: Arena, services: tuple[str, ...]) -> None:
+        """In good order, so that their partitions are given away at once."""
+        before = {label: arena.process(label) for label in arena.labels(*services)}
+        for pid in before.values():
+            os.kill(pid, signal.SIGTERM)
+        for label, pid in before.items():
+            arena.until(lambda label=label, pid=pid: arena.component(label).pid not in (0, pid))  # type: ignore[misc]
+            arena.process(label)
+
+    def _clean(self, arena: Arena) -> None:
+        """Nothing of a trial is left for the next one."""
+        with contextlib.suppress(PenstockError):
+            arena.until(arena.all_ready, CLEAN_SECONDS)
+            arena.until(lambda: not audit.books(arena.db).leases, CLEAN_SECONDS)
+        setup.empty(arena.db, keep=KEPT)

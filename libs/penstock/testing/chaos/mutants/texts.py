@@ -1,0 +1,86 @@
+"""Mutants in SQL: places of the schema's functions, and what stands there in a mutant."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from penstock.testing.chaos.mutants.mutant import Text
+
+FINISH_WITHOUT_FENCE: Final = (
+    Text("finish_v1", "AND j.token = r.token OFFSET 0", "AND j.token IS NOT NULL OFFSET 0"),
+)
+RENEW_WITHOUT_FENCE: Final = (
+    Text(
+        "renew_v1",
+        "l.job_id = h.job_id AND l.token = h.token AND l.ending",
+        "l.job_id = h.job_id AND l.ending",
+    ),
+    Text("renew_v1", "ON l.job_id = h.job_id AND l.token = h.token) AS v", "ON l.job_id = h.job_id) AS v"),
+)
+RELEASE_WITHOUT_OUTBOX: Final = (
+    Text("release_v1", "'outbox_id', publish_v1(events, at, actor)", "'outbox_id', NULL"),
+)
+CLAIM_WITHOUT_STATE: Final = (
+    Text("claim_v1", "BETWEEN low AND high AND j.state = 'QUEUED'", "BETWEEN low AND high"),
+)
+CLAIM_WITHOUT_ROWCOUNT: Final = (
+    Text(
+        "claim_v1",
+        "FROM u CROSS JOIN LATERAL (SELECT s.spec",
+        "FROM (SELECT u.job FROM u UNION ALL SELECT j FROM jobs AS j WHERE j.id = ANY (ids)"
+        " AND j.state <> 'QUEUED') AS u CROSS JOIN LATERAL (SELECT s.spec",
+    ),
+    Text(
+        "claim_v1",
+        "SELECT array_agg(u.job), json_agg(json_build_object('session_id', (u.job).session_id,",
+        "SELECT array_agg(u.job) FILTER (WHERE (u.job).token = ANY (tokens)),"
+        " json_agg(json_build_object('session_id', sessions[width_bucket((u.job).id, ids)],",
+    ),
+    Text("claim_v1", "'token', (u.job).token,", "'token', tokens[width_bucket((u.job).id, ids)],"),
+    Text("claim_v1", "IF claimed IS NULL THEN", "IF granted IS NULL THEN"),
+)
+CANCEL_LEAVES_TOKEN: Final = (
+    Text(
+        "cancel_v1",
+        "CASE WHEN j.token IS NULL THEN",
+        "CASE WHEN j.token IS NULL OR j.state = 'ASSIGNED' THEN",
+    ),
+)
+CANCEL_VOIDS_TOKEN: Final = (
+    Text(
+        "cancel_v1",
+        "CASE WHEN j.token IS NULL THEN 'CANCELLED' ELSE 'CANCELLING' END,",
+        "'CANCELLED', token = NULL,",
+    ),
+    Text("cancel_v1", "UPDATE leases AS l SET cancelling = true WHERE", "DELETE FROM leases AS l WHERE"),
+)
+ONE_NEED_IS_ENOUGH: Final = (
+    Text(
+        "settle_v1",
+        "j.unmet = met[width_bucket(j.id, children)]",
+        "j.unmet >= met[width_bucket(j.id, children)]",
+    ),
+)
+_WAITS_FOR: Final = (
+    "(SELECT count(*)::int FROM edges AS e JOIN jobs AS n ON n.id = e.parent_id WHERE e.child_id = j.id"
+    " AND n.state NOT IN ('SUCCESS', 'FAILED', 'CANCELLED', 'SKIPPED'))"
+)
+"""As this transaction's snapshot has it: a need that ends at the same moment is still running."""
+NEEDS_FROM_SNAPSHOT: Final = (
+    Text("lock_families_v1", "WHERE e.parent_id = i AND", "WHERE false AND e.parent_id = i AND"),
+    Text("settle_v1", "j.unmet = met[width_bucket(j.id, children)]", f"0 = {_WAITS_FOR}"),
+    Text("settle_v1", "unmet = j.unmet - met[width_bucket(j.id, children)]", f"unmet = {_WAITS_FOR}"),
+)
+CLOCK_OF_THE_SERVICE: Final = (
+    Text("expired_sessions_v1", "l.expires_at < clock_v1()", "l.expires_at < clock_v1() + interval '1 hour'"),
+    Text("expired_v1", "l.expires_at < clock_v1()", "l.expires_at < clock_v1() + interval '1 hour'"),
+    Text("release_v1", "l.expires_at < at ELSE", "l.expires_at < at + interval '1 hour' ELSE"),
+)
+"""The time that a service whose clock is an hour ahead would give them."""
+CANCEL_FOR_ANYBODY: Final = (
+    Text("request_cancel_v1", "WHERE j.id = of_job AND j.tenant = of_tenant", "WHERE j.id = of_job"),
+    Text(
+        "request_cancel_v1", "WHERE p.id = of_pipeline AND p.tenant = of_tenant", "WHERE p.id = of_pipeline"
+    ),
+    Text("cancel_v1", "WHERE p.id = of_pipeline AND p.tenant = of_tenant", "WHERE p.id = of_pipeline"),
+)
