@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from penstock.core.errors import PenstockError
 from penstock.testing.chaos.mutants import MUTANTS
-from penstock.testing.chaos.mutants.rounds import Round, rounds
+from penstock.testing.chaos.mutants.rounds import Round, Rounds, in_order
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -26,11 +26,13 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     failed = 0
     try:
-        for one in rounds(given.names or list(MUTANTS)):
-            failed += not one.passed
-            _say(_line(one))
-            if given.stories or not one.passed:
-                _say(one.explained())
+        with Rounds() as rounds:
+            for name in in_order(given.names or MUTANTS):
+                one = rounds.hold(name)
+                failed += not one.passed
+                _say(_line(one))
+                if given.stories or not one.passed:
+                    _say(one.explained())
     except PenstockError as error:
         print(f"mutants: {error}", file=sys.stderr)  # noqa: T201 - a command
         return 78

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from penstock.core.errors import PenstockError
-from penstock.runtime.clock import SystemClock
+from penstock.runtime.clock import SystemClock, pause
 from penstock.store import audit, setup
 from penstock.testing.chaos.arena import Arena
 from penstock.testing.chaos.hooks import MUTANT
@@ -26,6 +26,7 @@ PATIENCE_SECONDS: Final = 60.0
 SHORT_SECONDS: Final = 15.0
 """The same where it may well never come: a mutant is at work."""
 CLEAN_SECONDS: Final = 20.0
+SETTLE_SECONDS: Final = 0.5
 KEPT: Final = ("workers", "past_workers", "kafka_clusters", "reaper_clock")
 """Tables that living processes know of."""
 
@@ -105,8 +106,13 @@ class Ground:
             arena.process(label)
 
     def _clean(self, arena: Arena) -> None:
-        """Nothing of a trial is left for the next one."""
+        """Nothing of a trial is left for the next one: what is open is cancelled, then all rows go."""
         with contextlib.suppress(PenstockError):
             arena.until(arena.all_ready, CLEAN_SECONDS)
-            arena.until(lambda: not audit.books(arena.db).leases, CLEAN_SECONDS)
+            for row in audit.books(arena.db).open_pipelines:
+                with contextlib.suppress(PenstockError):
+                    arena.client().cancel_pipeline(row["pipeline_id"])
+            arena.until(lambda: not any(audit.books(arena.db).left.values()), CLEAN_SECONDS)
         setup.empty(arena.db, keep=KEPT)
+        pause(SETTLE_SECONDS)
+        setup.empty(arena.db, keep=KEPT)  # what was written while the first one went on

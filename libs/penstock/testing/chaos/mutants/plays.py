@@ -16,6 +16,8 @@ from penstock.testing.chaos.mutants.trial import Trial
 READY: Final = tuple(topic.name for topic in topics.JOBS_READY.values())
 SILENT_SECONDS: Final = 2.0
 """A dispatcher passes over runners that are silent for so long."""
+HEARD_SECONDS: Final = 0.5
+"""What is on a topic has reached whom it is for."""
 QUEUE_SECONDS: Final = 5.0
 STRANGER: Final = "stranger"
 
@@ -35,7 +37,10 @@ def zombie(trial: Trial) -> None:
 def two_owners(trial: Trial) -> None:
     """A runner comes back after its attempt was given away; then the new owner dies."""
     trial.ask({"work": trial.job()})
-    with trial.frozen(trial.running("work")):
+    first = trial.running("work")
+    trial.until(lambda: trial.is_settled("work"), "its start is settled")
+    trial.wait(HEARD_SECONDS)  # else it would tell its start again, and learn so that it is nobody's
+    with trial.frozen(first):
         second = trial.running("work", 2)
     trial.wait(SILENT_SECONDS)
     trial.open("work", 3)
@@ -72,6 +77,7 @@ def relay_dies(trial: Trial) -> None:
     """An advancer dies before it publishes; the relay, which would, dies too."""
     trial.ask({"work": trial.job()})
     trial.running("work")
+    trial.until(lambda: not trial.books().outbox, "all that was published is forgotten")
     trial.arm("advancer-0", "advancer.committed")
     trial.arm("reaper-0", "relay.read")
     trial.open("work")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from penstock.runtime.clock import rfc3339
 from penstock.testing.chaos.mutants import MUTANTS
@@ -12,7 +12,7 @@ from penstock.testing.chaos.mutants.ground import Ground, Trialled
 from penstock.testing.chaos.mutants.mutant import Mutant
 from penstock.testing.chaos.mutants.plays import PLAYS
 
-MOST_PROBLEMS = 20
+MOST_PROBLEMS: Final = 20
 
 
 class Round(NamedTuple):
@@ -33,34 +33,49 @@ class Round(NamedTuple):
         return self.without.verdict.held and not self.without.missed and bool(self.found)
 
     def explained(self) -> str:
-        """Why it did not pass, or how it was found."""
+        """What was wrong without it and with it, and the story by which it was found."""
         lines: list[str] = []
         for what, trialled in (("without", self.without), ("with", self.mutated)):
-            problems = trialled.verdict.problems[:MOST_PROBLEMS]
-            lines.append(
-                f"{what} {self.mutant.name}, {trialled.seconds:.0f} s: {len(problems) or 'no'} problems"
-            )
+            problems = trialled.verdict.problems
+            seconds = f"{trialled.seconds:.0f} s"
+            lines.append(f"{what} {self.mutant.name}, {seconds}: {len(problems) or 'no'} problems")
             lines += [f"    did not come: {trialled.missed}"] if trialled.missed else []
-            lines += [f"    {problem}" for problem in problems]
-            if what == "with" and self.found:
-                lines += [f"    {line}" for line in trialled.verdict.of(self.found[0]).story]
+            lines += [f"    {problem}" for problem in problems[:MOST_PROBLEMS]]
+        for name in self.found[:1]:
+            lines += [f"    {line}" for line in self.mutated.verdict.of(name).story]
         return "\n".join(lines)
 
 
-def rounds(names: Sequence[str]) -> Iterator[Round]:
-    """Each of these mutants on one stack, those that shake it most last; a play without a mutant once."""
-    order = list(PLAYS)
-    chosen = sorted((MUTANTS[name] for name in names), key=lambda one: order.index(one.scenario))
-    without: dict[str, Trialled] = {}
-    with Ground() as ground:
-        for mutant in chosen:
-            if mutant.scenario not in without:
-                without[mutant.scenario] = ground.play(mutant.scenario)
-            yield Round(mutant, without[mutant.scenario], ground.play(mutant.scenario, mutant))
+class Rounds:
+    """Mutants one after the other on one stack; a context manager. Raises StopProcess without a stack."""
+
+    def __init__(self) -> None:
+        self._ground = Ground()
+        self._without: dict[str, Trialled] = {}
+
+    def __enter__(self) -> Rounds:
+        self._ground.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ground.__exit__()
+
+    def hold(self, name: str) -> Round:
+        """Play a mutant's play without it, unless that was done for another one, and with it."""
+        mutant = MUTANTS[name]
+        if mutant.scenario not in self._without:
+            self._without[mutant.scenario] = self._ground.play(mutant.scenario)
+        return Round(mutant, self._without[mutant.scenario], self._ground.play(mutant.scenario, mutant))
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Those of one play together, those that shake the stack most last."""
+    plays = list(PLAYS)
+    return sorted(names, key=lambda name: plays.index(MUTANTS[name].scenario))
 
 
 def turn(commit: str, now: float) -> str:
     """Whose turn it is: by the commit, or without one by the day."""
     names = sorted(MUTANTS)
     digest = hashlib.sha256((commit or rfc3339(now)[:10]).encode()).digest()
-    return names[int.from_bytes(digest[:8]) % len(names)]
+    return names[int.from_bytes(digest[:8], "big") % len(names)]

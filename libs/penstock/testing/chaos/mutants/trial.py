@@ -13,7 +13,7 @@ import orjson
 from penstock.client import Refused
 from penstock.core.errors import PenstockError, RetryLater
 from penstock.core.ids import uuid4
-from penstock.events import topics
+from penstock.events import topics, workers
 from penstock.kafka.producer import Producer
 from penstock.kafka.records import Outgoing, Record
 from penstock.runtime.clock import SystemClock
@@ -250,6 +250,16 @@ class Trial:
         books = self.books()
         ids = {job["id"] for job in books.jobs if job["name"] == name}
         return any(one["late"] for one in books.attempts if one["job_id"] in ids)
+
+    def is_settled(self, name: str) -> bool:
+        """Whether a runner was told that a report of this job is settled."""
+        job_id = str(self.row(name).get("id"))
+        records = self.heard(topics.WORKERS_CONTROL.name)
+        return any(
+            job_id == settled.job_id
+            for record in records
+            for settled in workers.control.decode(record.value).settled
+        )
 
     def running(self, name: str, attempt: int = 1) -> str:
         """Wait until this attempt runs; the label of its runner."""

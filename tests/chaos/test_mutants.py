@@ -1,0 +1,45 @@
+"""Mutants on the real stack: one by its turn in every run, all of them with PENSTOCK_MUTANTS=all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from penstock.runtime.clock import SystemClock
+from penstock.testing.chaos.mutants import MUTANTS
+from penstock.testing.chaos.mutants.rounds import Rounds, in_order, turn
+
+
+def chosen() -> list[str]:
+    """`all`, names with commas between, or by default the one whose turn it is."""
+    wanted = os.environ.get("PENSTOCK_MUTANTS", "")
+    if wanted:
+        return in_order(MUTANTS if wanted == "all" else wanted.split(","))
+    return [turn(commit(), SystemClock().now())]
+
+
+def commit() -> str:
+    """Of this checkout; empty where it is none."""
+    here = Path(__file__).parent
+    git = subprocess.run(("git", "rev-parse", "HEAD"), cwd=here, capture_output=True, text=True, check=False)
+    return git.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def rounds() -> Iterator[Rounds]:
+    with Rounds() as made:
+        yield made
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)  # the first one starts the stack, on a machine that may be busy
+@pytest.mark.parametrize("name", chosen())
+def test_a_mutant_is_found(rounds: Rounds, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    one = rounds.hold(name)
+    with capsys.disabled():
+        print(f"\nmutant {name}: broken are {' '.join(one.mutated.broken) or 'none'}")
+    assert one.passed, one.explained()
