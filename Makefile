@@ -36,6 +36,7 @@ lint: .venv/ready ## Ruff, format, mypy, pyright, import contracts
 verify: lint test ## Lint, test, then search the model and simulate far deeper (an hour and more)
 	@$(RUN) tests.model --deep --walks 5000
 	@$(RUN) penstock.testing.simulation 1000 --schedules 20000
+	@$(RUN) penstock.testing.chaos.mutants
 
 bench: .venv/ready ## Run benchmarks on a fresh stack (BENCH="B1 B2")
 	@$(RUN) bench $(or $(BENCH),B1 B2 B3 B4 B13)

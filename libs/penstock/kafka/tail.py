@@ -25,6 +25,9 @@ from penstock.runtime.settings import KafkaSettings
 
 ASK_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 0.1
+FIRST: Final = -2
+BEHIND: Final = -1
+"""Times that stand for the beginning and the end of a partition."""
 REDISCOVER_SECONDS: Final = 60.0
 """How often to look for partitions that were added to the topics."""
 
@@ -111,9 +114,10 @@ class TailSource:
             RetryLater: no broker answered in time.
         """
         try:
-            return {partition: self._marks(partition) for partition in self._owned}
+            first, behind = self._offsets(self._owned, FIRST), self._offsets(self._owned, BEHIND)
         except KafkaException as error:
             raise translate(error, "cannot find how far to read") from error
+        return {partition: (first[partition], behind[partition]) for partition in self._owned}
 
     def close(self) -> None:
         """Close the client."""
@@ -195,6 +199,12 @@ class TailSource:
             else TopicPartition(p.topic, p.partition, self._marks((p.topic, p.partition))[1])
             for p in found
         ]
+
+    def _offsets(self, partitions: Set[Partition], at: int) -> dict[Partition, int]:
+        """One question for all of them: one a partition would wait behind a fetch each."""
+        asked = [TopicPartition(*partition, at) for partition in partitions]
+        found = self._reader.consumer.offsets_for_times(asked, timeout=self._ask_seconds)
+        return {(one.topic, one.partition): one.offset for one in found}
 
     def _marks(self, partition: Partition) -> tuple[int, int]:
         marks = self._reader.consumer.get_watermark_offsets(

@@ -50,16 +50,16 @@ def dump_topic(settings: KafkaSettings, topic: str) -> list[Record]:
     return sorted(found, key=lambda record: (record.partition, record.offset))
 
 
-def logs(client: Client, books: Books) -> Iterator[Log]:
-    """The log of every attempt, as a reader gets it; waits for its end."""
+def logs(client: Client, books: Books, seconds: float = READ_SECONDS) -> Iterator[Log]:
+    """The log of every attempt, as a reader gets it; waits for its end, at most so long."""
     for attempt in books.attempts:
-        yield _log(client, attempt["job_id"], attempt["attempt"])
+        yield _log(client, attempt["job_id"], attempt["attempt"], seconds)
 
 
-def _log(client: Client, job_id: str, attempt: int) -> Log:
+def _log(client: Client, job_id: str, attempt: int, seconds: float) -> Log:
     log = Log(job_id, attempt, [])
     clock, never = SystemClock(), threading.Event()
-    deadline = clock.monotonic() + READ_SECONDS
+    deadline = clock.monotonic() + seconds
     while True:
         log.lines = []
         for batch in client.log(job_id, attempt=attempt):

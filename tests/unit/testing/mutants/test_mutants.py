@@ -11,7 +11,7 @@ import pytest
 
 from penstock.testing.chaos.mutants import MUTANTS
 from penstock.testing.chaos.mutants.__main__ import main
-from penstock.testing.chaos.mutants.mutant import original
+from penstock.testing.chaos.mutants.mutant import Mutant, Text, original
 from penstock.testing.chaos.mutants.plays import PLAYS
 from penstock.testing.chaos.mutants.rounds import in_order, turn
 from penstock.testing.history.verdict import INVARIANTS
@@ -20,17 +20,15 @@ DAY = 86_400.0
 BECOME = """\
 import os, sys
 from penstock.testing.chaos.mutants import MUTANTS
-os.environ["PENSTOCK_INSTANCE"] = sys.argv[2]
+from penstock.testing.chaos.mutants.mutant import INSTANCE
+os.environ[INSTANCE] = sys.argv[2]
 MUTANTS[sys.argv[1]].install()
 print(sorted(name for name in sys.modules if name.startswith("penstock_services.")))
 """
 
 
 @pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
-def test_it_has_a_play_and_shows_an_invariant(mutant: object) -> None:
-    from penstock.testing.chaos.mutants.mutant import Mutant
-
-    assert isinstance(mutant, Mutant)
+def test_it_has_a_play_and_shows_an_invariant(mutant: Mutant) -> None:
     assert mutant.scenario in PLAYS
     assert set(mutant.shows) <= INVARIANTS.keys()
     assert mutant.texts or mutant.patch
@@ -52,8 +50,6 @@ def test_its_service_can_become_it_and_no_other_does(name: str) -> None:
 
 
 def test_a_text_that_is_not_there_is_refused() -> None:
-    from penstock.testing.chaos.mutants.mutant import Mutant, Text
-
     wrong = Mutant("x", "", "zombie", ("I1",), (Text("claim_v1", "no such thing", ""),))
     with pytest.raises(AssertionError, match="claim_v1 holds 'no such thing' 0 times"):
         wrong.functions()

@@ -98,14 +98,14 @@ _ALL: Final = (
     ),
     Mutant(
         "cancel-leaves-the-token",
-        "an ASSIGNED attempt is CANCELLED at once, and its token stays good",
+        "an attempt that may run is CANCELLED at once, and its token stays good",
         "cancel-unstarted",
-        ("I3", "I8"),
+        ("I3",),
         texts.CANCEL_LEAVES_TOKEN,
     ),
     Mutant(
         "cancel-voids-the-token",
-        "an attempt that may run is CANCELLED at once, without its end",
+        "an attempt that may run is CANCELLED at once, and its end is nobody's",
         "cancel-unstarted",
         ("I4",),
         texts.CANCEL_VOIDS_TOKEN,

@@ -41,9 +41,10 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _line(one: Round) -> str:
-    outcome = "found by " + ", ".join(one.found) if one.passed else "NOT AS IT SHOULD BE"
+    outcome = f"found by {', '.join(one.found)}" if one.passed else "NOT AS IT SHOULD BE"
+    others = [name for name in one.mutated.broken if name not in one.found]
     seconds = f"{one.without.seconds:4.0f} + {one.mutated.seconds:3.0f} s"
-    return f"{one.mutant.name:<26} {outcome:<20} {seconds}  also broken: {' '.join(one.mutated.broken)}"
+    return f"{one.mutant.name:<26} {outcome:<20} {seconds}  also broken: {' '.join(others) or '-'}"
 
 
 def _say(text: str) -> None:

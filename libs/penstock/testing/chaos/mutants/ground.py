@@ -21,9 +21,15 @@ from penstock.testing.chaos.mutants.trial import Missed, Trial
 from penstock.testing.history.verdict import Verdict, verdict
 
 REPLICAS: Final = {"runner": 2}
+ENVIRON: Final = {
+    "PENSTOCK_LOG_CHUNK_SECONDS": "1",
+    "PENSTOCK_LOG_CLOSE_SECONDS": "3",
+    "PENSTOCK_LOG_SWEEP_SECONDS": "1",
+}
+"""The log of an attempt whose runner died has no end before somebody closes it."""
 PATIENCE_SECONDS: Final = 60.0
 """How long what must come may take."""
-SHORT_SECONDS: Final = 15.0
+SHORT_SECONDS: Final = 12.0
 """The same where it may well never come: a mutant is at work."""
 CLEAN_SECONDS: Final = 20.0
 SETTLE_SECONDS: Final = 0.5
@@ -49,7 +55,7 @@ class Ground:
 
     def __init__(self) -> None:
         self._clock = SystemClock()
-        self._arena = Arena(REPLICAS)
+        self._arena = Arena(REPLICAS, ENVIRON)
 
     def __enter__(self) -> Ground:
         self._arena.__enter__()

@@ -6,11 +6,11 @@ from collections import defaultdict
 from typing import Final
 
 from penstock.core.errors import RetryLater
-from penstock.events.topics import TOPICS, dlq_of
 from penstock.kafka.records import Partition, Record
 from penstock.kafka.tail import TailSource
 from penstock.runtime.clock import SystemClock
 from penstock.runtime.settings import KafkaSettings
+from penstock.testing.chaos.collect import topic_names
 
 READ_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.1
@@ -20,8 +20,7 @@ class Listener:
     """Reads all topics from now on; after a loss of Kafka, all that the new one has."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        names = [name for topic in TOPICS for name in _names(topic.name, dlq=topic.dlq)]
-        self._source = TailSource(settings, names, start="end", name="mutants")
+        self._source = TailSource(settings, topic_names(), start="end", name="mutants")
         self._source.on_moved = self._moved
         self._clock = SystemClock()
         self._next: dict[Partition, int] = {one: end for one, (_, end) in self._source.marks().items()}
@@ -51,7 +50,3 @@ class Listener:
 
     def _moved(self) -> None:
         self._next.clear()
-
-
-def _names(topic: str, *, dlq: bool) -> list[str]:
-    return [topic, dlq_of(topic)] if dlq else [topic]

@@ -26,39 +26,58 @@ CLAIM_WITHOUT_STATE: Final = (
 CLAIM_WITHOUT_ROWCOUNT: Final = (
     Text(
         "claim_v1",
-        "FROM u CROSS JOIN LATERAL (SELECT s.spec",
-        "FROM (SELECT u.job FROM u UNION ALL SELECT j FROM jobs AS j WHERE j.id = ANY (ids)"
-        " AND j.state <> 'QUEUED') AS u CROSS JOIN LATERAL (SELECT s.spec",
+        "FROM n CROSS JOIN LATERAL (SELECT p.git",
+        "FROM (SELECT n.* FROM n UNION ALL SELECT j, s.spec, NULL FROM jobs AS j JOIN job_specs AS s"
+        " ON s.job_id = j.id WHERE j.id = ANY (ids) AND j.state <> 'QUEUED') AS n"
+        " CROSS JOIN LATERAL (SELECT p.git",
     ),
     Text(
         "claim_v1",
-        "SELECT array_agg(u.job), json_agg(json_build_object('session_id', (u.job).session_id,",
-        "SELECT array_agg(u.job) FILTER (WHERE (u.job).token = ANY (tokens)),"
-        " json_agg(json_build_object('session_id', sessions[width_bucket((u.job).id, ids)],",
+        "array_agg(n.job), json_agg(json_build_object('session_id', (n.job).session_id,",
+        "array_agg(n.job) FILTER (WHERE (n.job).token = ANY (tokens)),"
+        " json_agg(json_build_object('session_id', sessions[width_bucket((n.job).id, ids)],",
     ),
-    Text("claim_v1", "'token', (u.job).token,", "'token', tokens[width_bucket((u.job).id, ids)],"),
+    Text(
+        "claim_v1",
+        "'attempt', (n.job).attempt, 'token', (n.job).token,",
+        "'attempt', (n.job).attempt, 'token', tokens[width_bucket((n.job).id, ids)],",
+    ),
     Text("claim_v1", "IF claimed IS NULL THEN", "IF granted IS NULL THEN"),
 )
+_CANCELLED_AT_ONCE: Final = Text(
+    "cancel_v1",
+    "CASE WHEN j.token IS NULL THEN 'CANCELLED' ELSE 'CANCELLING' END,",
+    "'CANCELLED', token = NULL,",
+)
 CANCEL_LEAVES_TOKEN: Final = (
+    _CANCELLED_AT_ONCE,
+    # The schema refuses a job that has ended and has a token: it is the lease that keeps it good.
+    Text("finish_v1", "BETWEEN low AND high AND j.token = r.token OFFSET 0", "BETWEEN low AND high OFFSET 0"),
     Text(
-        "cancel_v1",
-        "CASE WHEN j.token IS NULL THEN",
-        "CASE WHEN j.token IS NULL OR j.state = 'ASSIGNED' THEN",
+        "finish_v1",
+        "WHERE l.job_id = r.job_id OFFSET 0) AS l",
+        "WHERE l.job_id = r.job_id AND l.token = r.token OFFSET 0) AS l",
     ),
 )
 CANCEL_VOIDS_TOKEN: Final = (
+    _CANCELLED_AT_ONCE,
     Text(
         "cancel_v1",
-        "CASE WHEN j.token IS NULL THEN 'CANCELLED' ELSE 'CANCELLING' END,",
-        "'CANCELLED', token = NULL,",
+        "l AS (\n        UPDATE leases AS l SET cancelling = true WHERE",
+        "l AS (\n        DELETE FROM leases AS l WHERE",
     ),
-    Text("cancel_v1", "UPDATE leases AS l SET cancelling = true WHERE", "DELETE FROM leases AS l WHERE"),
 )
 ONE_NEED_IS_ENOUGH: Final = (
     Text(
         "settle_v1",
         "j.unmet = met[width_bucket(j.id, children)]",
         "j.unmet >= met[width_bucket(j.id, children)]",
+    ),
+    Text(
+        "settle_v1",
+        "unmet = j.unmet - met[width_bucket(j.id, children)]",
+        "unmet = CASE WHEN free[width_bucket(j.id, children)] THEN 0"
+        " ELSE greatest(0, j.unmet - met[width_bucket(j.id, children)]) END",
     ),
 )
 _WAITS_FOR: Final = (

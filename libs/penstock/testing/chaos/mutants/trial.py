@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from penstock.client import Refused
-from penstock.core.errors import PenstockError, RetryLater
+from penstock.core.errors import RetryLater, StopProcess
 from penstock.core.ids import uuid4
 from penstock.events import topics, workers
 from penstock.kafka.producer import Producer
@@ -21,13 +21,16 @@ from penstock.store import audit, setup
 from penstock.store.audit import Books
 from penstock.testing.chaos import hooks
 from penstock.testing.chaos.arena import SCAN_SECONDS, TTL_SECONDS, Arena
+from penstock.testing.chaos.collect import logs
+from penstock.testing.chaos.data_faults import again
 from penstock.testing.chaos.mutants.listening import Listener
 from penstock.testing.history.folder import read_runs, topic_record
-from penstock.testing.history.past import Ask, Door, Fault, History, Log, LogLine, Poison, Run, Terms, Wish
+from penstock.testing.history.past import Ask, Door, Fault, History, Poison, Run, Terms, Wish
 
 TENANT: Final = "default"
 LOOK_SECONDS: Final = 0.05
-LOG_SECONDS: Final = 10.0
+LOG_SECONDS: Final = 8.0
+"""How long to wait for the end of a log; one that was lost has none."""
 STALL: Final = "stall"
 """A service stands still for a moment: nothing may come of it."""
 TERMS: Final = Terms(
@@ -96,7 +99,7 @@ class Trial:
             else:
                 request = {"tenant": TENANT, "request_id": ask.key, "definition": ask.definition}
                 self.produce(topics.PIPELINES_REQUESTED.name, TENANT, orjson.dumps(request))
-        except RetryLater as error:
+        except (RetryLater, StopProcess) as error:  # away; or back, and without topics
             ask.outcome, ask.note = "info", str(error)
         else:
             ask.outcome, ask.answered_at = "ok", self._clock.now()
@@ -132,9 +135,7 @@ class Trial:
     def repeat(self, records: list[Record]) -> None:
         """The same records once more."""
         with Producer(self.arena.kafka(), "mutants") as producer:
-            producer.send(
-                [Outgoing(one.topic, one.key, one.value, [*(one.headers or ())]) for one in records]
-            )
+            producer.send([again(record) for record in records])
         self._strike("repeat", records[0].topic, bit=len(records))
 
     def open(self, job: str, attempt: int = 1, code: int = 0) -> None:
@@ -314,7 +315,7 @@ class Trial:
             },
             runs=read_runs(self._runs),
             faults=self._faults,
-            logs={(log.job_id, log.attempt): log for log in self._logs(books)},
+            logs={(log.job_id, log.attempt): log for log in logs(self.arena.client(), books, LOG_SECONDS)},
         )
 
     def close(self) -> None:
@@ -339,27 +340,6 @@ class Trial:
         return not self._poison or len(
             self.heard(*{topics.dlq_of(one.topic) for one in self._poison})
         ) >= len(self._poison)
-
-    def _logs(self, books: Books) -> Iterator[Log]:
-        client = self.arena.client()
-        deadline = self._clock.monotonic() + LOG_SECONDS
-        for row in books.attempts:
-            log = Log(row["job_id"], row["attempt"], [])
-            while not self._read(client, log) and self._clock.monotonic() < deadline:
-                self.wait(LOOK_SECONDS)
-            yield log
-
-    def _read(self, client: Any, log: Log) -> bool:
-        """What a reader gets of a log now; whether that is its end."""
-        log.lines = []
-        with contextlib.suppress(PenstockError):
-            for batch in client.log(log.job_id, attempt=log.attempt):
-                for line in batch:
-                    if "end" in line:
-                        log.missing = int(line.get("missing") or 0)
-                        return True
-                    log.lines.append(LogLine(line["seq"], line["stream"], line["text"]))
-        return False
 
     def _count_bites(self) -> None:
         bites = {(one.instance, one.point): one.at for one in hooks.bites(self.arena.hooks)}
