@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from penstock.core.errors import PenstockError
+from penstock.runtime.log import configure
 from penstock.testing.chaos.mutants import MUTANTS
 from penstock.testing.chaos.mutants.rounds import Round, Rounds, in_order
 
@@ -24,6 +25,7 @@ def main(words: Sequence[str] | None = None) -> int:
         for mutant in MUTANTS.values():
             _say(f"{mutant.name:<26} {'/'.join(mutant.shows):<6} {mutant.scenario:<17} {mutant.breaks}")
         return 0
+    configure("console", "error", "mutants", "mutants")
     failed = 0
     try:
         with Rounds() as rounds:

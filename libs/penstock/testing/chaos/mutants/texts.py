@@ -101,5 +101,6 @@ CANCEL_FOR_ANYBODY: Final = (
     Text(
         "request_cancel_v1", "WHERE p.id = of_pipeline AND p.tenant = of_tenant", "WHERE p.id = of_pipeline"
     ),
-    Text("cancel_v1", "WHERE p.id = of_pipeline AND p.tenant = of_tenant", "WHERE p.id = of_pipeline"),
+    Text("cancel_v1", "ON p.id = w.pipeline_id AND p.tenant = w.tenant", "ON p.id = w.pipeline_id"),
+    Text("cancel_v1", "WHERE p.id = w.pipeline_id AND p.tenant = w.tenant);", "WHERE p.id = w.pipeline_id);"),
 )

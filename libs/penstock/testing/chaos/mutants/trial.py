@@ -75,6 +75,7 @@ class Trial:
         self._faults: list[Fault] = []
         self._armed: list[tuple[str, str]] = []
         self._listener = Listener(arena.kafka())
+        self._producer = Producer(arena.kafka(), "mutants")
 
     # What a client does
 
@@ -129,13 +130,11 @@ class Trial:
 
     def produce(self, topic: str, key: str | bytes | None, value: bytes | None) -> None:
         """One record, acknowledged. Raises RetryLater."""
-        with Producer(self.arena.kafka(), "mutants") as producer:
-            producer.send([Outgoing(topic, key, value, [])])
+        self._producer.send([Outgoing(topic, key, value, [])])
 
     def repeat(self, records: list[Record]) -> None:
         """The same records once more."""
-        with Producer(self.arena.kafka(), "mutants") as producer:
-            producer.send([again(record) for record in records])
+        self._producer.send([again(record) for record in records])
         self._strike("repeat", records[0].topic, bit=len(records))
 
     def open(self, job: str, attempt: int = 1, code: int = 0) -> None:
@@ -323,6 +322,7 @@ class Trial:
         for label, point in self._armed:
             hooks.disarm(self.arena.hooks, label, point)
         self.open_all()
+        self._producer.close()
         self._listener.close()
 
     def _is_at_rest(self) -> bool:
