@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from typing import Final
 
@@ -12,7 +13,7 @@ from penstock.runtime.clock import SystemClock
 from penstock.runtime.settings import KafkaSettings
 from penstock.testing.chaos.collect import topic_names
 
-READ_SECONDS: Final = 30.0
+READ_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.1
 
 
@@ -28,20 +29,29 @@ class Listener:
 
     def heard(self) -> dict[str, list[Record]]:
         """All records up to now, by topic. Raises RetryLater."""
-        self._read()
         deadline = self._clock.monotonic() + READ_SECONDS
-        while not self._source.positioned() and self._clock.monotonic() < deadline:
-            self._read()
-        ends = {one: end for one, (_, end) in self._source.marks().items()}
+        ends = self._ends(deadline)
         while any(self._next.get(one, 0) < end for one, end in ends.items()):
-            if self._clock.monotonic() > deadline:
-                raise RetryLater(f"topics not read within {READ_SECONDS:.0f} s", component="kafka")
+            self._check(deadline)
             self._read()
         return self._heard
 
     def close(self) -> None:
         """Read no more."""
         self._source.close()
+
+    def _ends(self, deadline: float) -> dict[Partition, int]:
+        """How far there is something to read. A Kafka that has just lost everything cannot say at once."""
+        while True:
+            self._read()
+            if self._source.positioned():
+                with contextlib.suppress(RetryLater):
+                    return {one: end for one, (_, end) in self._source.marks().items()}
+            self._check(deadline)
+
+    def _check(self, deadline: float) -> None:
+        if self._clock.monotonic() > deadline:
+            raise RetryLater(f"topics not read within {READ_SECONDS:.0f} s", component="kafka")
 
     def _read(self) -> None:
         for record in self._source.poll(POLL_SECONDS):
