@@ -96,6 +96,12 @@ def test_every_point_is_where_it_says() -> None:
     assert int(done.stdout) == len(hooks.POINTS) >= 22
 
 
+def test_every_point_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "reliability.md").read_text("utf-8")
+    for point in hooks.POINTS.values():
+        assert f"| `{point.name}` | {point.service} | {point.doc} |" in page
+
+
 def test_a_service_that_is_served_passes_its_points(folder: Path) -> None:
     hooks.arm(folder, "intake-0", "intake.before-commit")
     program = (

@@ -221,4 +221,4 @@ _ALL: Final = (
 )
 
 POINTS: Final = {point.name: point for point in _ALL}
-"""By name; `docs/reliability.md` says what must hold at each."""
+"""By name; `docs/reliability.md` lists them."""

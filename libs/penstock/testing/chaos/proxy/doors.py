@@ -17,6 +17,8 @@ HOST: Final = "127.0.0.1"
 UP: Final[Direction] = "up"
 DOWN: Final[Direction] = "down"
 SLICE_SECONDS: Final = 0.05
+ANSWER_SECONDS: Final = 60.0
+"""How long the proxy's thread may take to hear of a rule on a busy machine."""
 
 
 class Door:
@@ -161,7 +163,7 @@ class Door:
             done.set_result(None)
 
         self._loop.call_soon_threadsafe(run)
-        done.result(timeout=10)
+        done.result(timeout=ANSWER_SECONDS)
 
     async def _listen(self) -> None:
         while True:
