@@ -45,13 +45,7 @@ class Door:
     def cut(self) -> Rule:
         """Reset all connections, and every new one."""
         rule = self._add("cut")
-
-        def reset() -> None:
-            for link in self._links:
-                link.cancel()
-                rule.hits += 1
-
-        self._in_loop(reset)
+        rule.hits += self._reset_all()
         return rule
 
     def hang(self) -> Rule:
@@ -153,6 +147,18 @@ class Door:
 
         if not self._loop.is_closed():
             self._in_loop(lift)
+
+    def _reset_all(self) -> int:
+        """Reset the connections that stand; returns how many there were."""
+        links: list[asyncio.Task[None]] = []
+
+        def reset() -> None:
+            links.extend(self._links)
+            for link in links:
+                link.cancel()
+
+        self._in_loop(reset)
+        return len(links)
 
     def _in_loop(self, act: Callable[[], None]) -> None:
         """Do it in the proxy's thread, and wait until it is done."""

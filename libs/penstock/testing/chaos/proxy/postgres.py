@@ -57,10 +57,14 @@ class PostgresDoor(Door):
     def inject(self, sqlstate: str, dose: Dose = 1, *, like: str = "", who: str = "") -> Rule:
         """The server gets nothing; this error is answered in its place.
 
-        53300 and 57P03 meet new connections, all others statements; 57P01 ends the connection.
+        57P01 ends the connection. 53300 and 57P03 are told to whoever connects; so that somebody does,
+        connections that stand are reset.
         """
         kind = "inject at the start" if sqlstate in AT_THE_START else "inject"
-        return self._add(kind, dose=dose, text=sqlstate, like=(who, like))
+        rule = self._add(kind, dose=dose, text=sqlstate, like=(who, like))
+        if sqlstate in AT_THE_START:
+            self._reset_all()
+        return rule
 
     def converse(self, client: Outlet, server: Outlet) -> Conversation:
         """See `Way`."""
