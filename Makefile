@@ -5,6 +5,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 RUN := .venv/bin/python -m
 CODE := libs services
+SEED ?= 1000
 # Without a home folder the package caches go into the environment itself.
 ifeq ($(strip $(HOME)),)
 export UV_CACHE_DIR ?= .venv/cache
@@ -33,10 +34,11 @@ lint: .venv/ready ## Ruff, format, mypy, pyright, import contracts
 	@$(RUN) pyright --pythonpath .venv/bin/python $(CODE)
 	@.venv/bin/lint-imports
 
-verify: lint test ## Lint, test, then search the model and simulate far deeper (an hour and more)
+verify: lint test ## Lint, test, then the model, the simulation and faults far deeper (two hours; SEED=1000)
 	@$(RUN) tests.model --deep --walks 5000
-	@$(RUN) penstock.testing.simulation 1000 --schedules 20000
+	@$(RUN) penstock.testing.simulation $(SEED) --schedules 20000
 	@$(RUN) penstock.testing.chaos.mutants
+	@$(RUN) penstock.testing.chaos $(SEED) --deep
 
 bench: .venv/ready ## Run benchmarks on a fresh stack (BENCH="B1 B2")
 	@$(RUN) bench $(or $(BENCH),B1 B2 B3 B4 B13)

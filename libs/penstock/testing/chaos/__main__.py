@@ -16,7 +16,7 @@ from penstock.runtime.clock import SystemClock
 from penstock.testing.chaos.nemesis import FAULTS, draw_kinds
 from penstock.testing.chaos.run import Plan, run
 from penstock.testing.chaos.tiers import commit, deep
-from penstock.testing.history import Verdict, load, verdict
+from penstock.testing.history import Verdict
 from penstock.testing.history.report import text
 
 
@@ -29,11 +29,10 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--faults", type=int, default=0, help="so many faults, of all kinds, by the seed")
     parser.add_argument("--kind", action="append", default=[], choices=sorted(FAULTS), help="these faults")
     parser.add_argument("--keep", type=Path, help="folder for the history; default: a temporary one")
-    parser.add_argument("--judge", type=Path, help="judge the history in this folder again; run nothing")
     parser.add_argument("--json", action="store_true", help="the verdict as one JSON object")
     given = parser.parse_args(words)
     try:
-        made = verdict(load(given.judge)) if given.judge else _run(given)
+        made = _run(given)
     except StopProcess as error:
         print(f"chaos: {error}", file=sys.stderr)  # noqa: T201 - a command
         return 78
