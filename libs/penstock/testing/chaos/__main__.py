@@ -55,7 +55,8 @@ def _run(given: argparse.Namespace) -> Verdict:
     began = SystemClock().monotonic()
 
     def tell(text: str) -> None:
-        print(f"{SystemClock().monotonic() - began:7.1f} {text}", file=sys.stderr, flush=True)  # noqa: T201
+        seconds = SystemClock().monotonic() - began
+        print(f"{seconds:7.1f} {text}", file=sys.stderr, flush=True)  # noqa: T201 - a command
 
     tell(f"seed {plan.seed}: {plan.jobs} jobs, {len(plan.kinds)} faults; history in {path}")
     return run(plan, path, tell)

@@ -29,6 +29,7 @@ from penstock.testing.history import Folder, NemesisJournal, Verdict, load, verd
 from penstock.testing.history.dumps import difference
 from penstock.testing.history.folder import About
 from penstock.testing.history.past import Replay, Sample, Terms
+from penstock.testing.history.survivors import survivors
 
 REPLICAS: Final = {
     "intake": 2, "advancer": 2, "dispatcher": 2, "reaper": 2, "canceller": 2, "logs": 2, "gateway": 2,
@@ -120,6 +121,7 @@ def _collect(arena: Arena, folder: Folder, tell: Tell) -> None:
     after = audit.dump(arena.db)
     folder.replays([Replay("every topic", records, difference(before, after))])
     folder.books(books)
+    folder.survivors(survivors([job["id"] for job in books.jobs], SystemClock().now()))
     tell(f"{records} records told once more")
     folder.logs(collect.logs(arena.client(), books))
     tell(f"read the logs of {len(books.attempts)} attempts")
