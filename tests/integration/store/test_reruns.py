@@ -318,6 +318,15 @@ def test_why_a_need_was_skipped_is_known_after_it_was_taken_over(db: Database) -
         assert (facts["failed"], facts["skipped"]) == (failures, skips)
 
 
+def test_a_root_that_waits_for_a_failure_is_not_run_by_a_rerun_either(db: Database) -> None:
+    world = World(db, [{}, {"condition": "failure"}])
+    world.run(0)
+    skip(world, "condition-false")
+    again = rerun(db, world.pipeline)
+    assert [state for state, _ in again.jobs().values()] == ["QUEUED", "PENDING"]
+    assert len(again.changes.undecided) == 1, "the pure decide skips it"
+
+
 def test_a_job_that_was_taken_over_cannot_be_cancelled(db: Database, failed: World) -> None:
     again = rerun(db, failed.pipeline, failed=True)
     reused = again.row(0)["job_id"]

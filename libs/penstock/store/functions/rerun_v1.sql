@@ -62,7 +62,8 @@ BEGIN
     FROM jobs AS j CROSS JOIN LATERAL (SELECT * FROM job_specs AS s WHERE s.job_id = j.id OFFSET 0) AS s
     WHERE j.pipeline_id = of_source;
 
-    -- What is run again begins as at acceptance; of its needs, those that are reused have ended already.
+    -- What is run again begins as at acceptance; of its needs, those that are reused have ended already. A root with a
+    -- condition is left to the pure decide.
     WITH o AS MATERIALIZED (
         SELECT j.*, j.id IN (SELECT unnest(again)) AS runs FROM jobs AS j WHERE j.pipeline_id = of_source
     ), n AS (
@@ -70,11 +71,11 @@ BEGIN
             retry_max, continue_on_error, conditional, exit_code, changed_at)
         SELECT rerun_id_v1(of_pipeline, o.id), of_pipeline, o.tenant, o.name, o.pool, o.lane,
             CASE WHEN NOT o.runs THEN o.state
-                WHEN d.needs = 0 OR d.unmet + d.bad = 0 AND NOT o.conditional THEN 'QUEUED' ELSE 'PENDING' END,
+                WHEN d.unmet + d.bad = 0 AND NOT o.conditional THEN 'QUEUED' ELSE 'PENDING' END,
             CASE WHEN NOT o.runs THEN 'reused' END, 1, CASE WHEN o.runs THEN d.unmet ELSE 0 END, d.bad,
             o.retry_max, o.continue_on_error, o.conditional, CASE WHEN NOT o.runs THEN o.exit_code END, at
         FROM o CROSS JOIN LATERAL (
-            SELECT count(*)::int AS needs, (count(*) FILTER (WHERE p.runs))::int AS unmet,
+            SELECT (count(*) FILTER (WHERE p.runs))::int AS unmet,
                 (count(*) FILTER (WHERE NOT p.runs AND p.state <> 'SUCCESS'
                     AND NOT (p.state = 'FAILED' AND p.continue_on_error)))::int AS bad
             FROM edges AS e CROSS JOIN LATERAL (
