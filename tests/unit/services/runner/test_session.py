@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
 
 from penstock.events.jobs import Grant
 from penstock.events.workers import Ended, Held
-from penstock_services.runner.session import Seat, Session
+from penstock.runtime.settings import EXCLUSIVE_RESERVE_SECONDS
+from penstock_services.runner.session import Key, Seat, Session
 
 NewGrant = Callable[..., Grant]
 
@@ -289,3 +291,36 @@ class TestExclusive:
         assert session.confirm(3, [("another", 1)]) == []
         assert session.confirm(99, [seat.key]) == [], "never sent"
         assert seat.until == 100.0 + 85
+
+    @pytest.mark.parametrize("seed", range(50))
+    def test_however_records_are_late_lost_or_doubled_it_is_dead_before_its_lease_ends(
+        self, session: Session, new_grant: NewGrant, seed: int
+    ) -> None:
+        """The reaper says ok of what is only granted, too, and renews it not."""
+        rng = random.Random(seed)
+        now = 100.0 + rng.uniform(0, 5)
+        ends = now + 120.0
+        now += rng.uniform(0, 4)
+        assert session.accept(1, [new_grant(lease=120.0)], now) == []
+        seat: Seat | None = None
+        beats: list[tuple[int, list[Held]]] = [(1, [])]
+        answers: list[tuple[int, list[Key]]] = []
+        renewed = 0
+        for _ in range(200):
+            now += rng.uniform(0, 3)
+            match rng.randrange(4):
+                case 0:
+                    beats.append((session.beat(now), session.held()))
+                case 1:
+                    n, held = rng.choice(beats[-3:])
+                    if any(one.phase == "started" for one in held) and now < ends:
+                        ends, renewed = max(ends, now + 120.0), renewed + 1
+                    answers.append((n, [(one.job_id, one.attempt) for one in held]))
+                case 2 if answers:
+                    session.confirm(*rng.choice(answers))
+                case _:
+                    seat = seat or session.start(now)
+            if seat is not None:
+                assert seat.until is not None
+                assert seat.until + 30 + EXCLUSIVE_RESERVE_SECONDS <= ends
+        assert renewed
