@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,37 @@ def test_a_dead_runner_leaves_no_running_behind(client: Any, wait_until: Any, tm
     ttl = float(CLOCKS["PENSTOCK_SESSION_TTL_SECONDS"])
     assert silent <= ttl + LEFT_BEHIND_SECONDS + late
     assert len(marks.read_text().split()) == 2
+
+
+def test_an_exclusive_job_is_dead_before_it_is_given_out_again(
+    client: Any, wait_until: Any, tmp_path: Path
+) -> None:
+    """Its runner stands still: only the guard is left to see to it."""
+    key = uuid4()
+    tmp_path.chmod(0o777)
+    pid = tmp_path / "pid"
+    script = f"[ ! -e {pid} ] || exit 0\ntrap '' TERM\necho $$ > {pid}\nwhile :; do sleep 0.05; done"
+    client.submit(
+        {"jobs": {"job": {"run": script, "exclusive": True, "timeout": {"cancel-grace": "1s"}}}}, key
+    )
+    wait_until(lambda: pid.exists() and pid.read_text().strip())
+    first = int(pid.read_text())
+    runner = client.component("runner").pid
+    os.kill(runner, signal.SIGSTOP)
+    try:
+        wait_until(lambda: not alive(first))
+        assert client.jobs(key)["job"][0] in ("ASSIGNED", "RUNNING"), "nobody else may have it yet"
+        job = client.job_id(key, "job")
+        wait_until(
+            lambda: client.db.one(
+                "SELECT count(*) FROM job_transitions WHERE job_id = %s::uuid AND state = 'QUEUED'"
+                " AND reason = 'worker-lost'",
+                (job,),
+            )
+        )
+    finally:
+        os.kill(runner, signal.SIGCONT)
+    assert client.wait(key) == {key: "SUCCESS"}
 
 
 def test_a_log_outlives_its_service_and_its_topic(start_stack: Any, wait_until: Any, tmp_path: Path) -> None:
