@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from typing import Final
@@ -60,14 +61,19 @@ def _log(client: Client, job_id: str, attempt: int, seconds: float) -> Log:
     log = Log(job_id, attempt, [])
     clock, never = SystemClock(), threading.Event()
     deadline = clock.monotonic() + seconds
-    while True:
-        log.lines = []
-        for batch in client.log(job_id, attempt=attempt):
+    while not _read(client, log) and clock.monotonic() < deadline:
+        clock.sleep(0.2, never)
+    return log  # as far as it goes: the verdict says what is missing
+
+
+def _read(client: Client, log: Log) -> bool:
+    """Read it once more from its beginning; whether its end was there."""
+    log.lines = []
+    with contextlib.suppress(RetryLater):  # who has it may have just been killed
+        for batch in client.log(log.job_id, attempt=log.attempt):
             for line in batch:
                 if "end" in line:
                     log.missing = int(line.get("missing", 0) or 0)
-                    return log
+                    return True
                 log.lines.append(LogLine(line["seq"], line["stream"], line["text"]))
-        if clock.monotonic() > deadline:
-            return log  # as far as it goes: the verdict says what is missing
-        clock.sleep(0.2, never)
+    return False

@@ -27,10 +27,11 @@ ENVIRON: Final = {
     "PENSTOCK_LOG_SWEEP_SECONDS": "1",
 }
 """The log of an attempt whose runner died has no end before somebody closes it."""
-PATIENCE_SECONDS: Final = 60.0
-"""How long what must come may take."""
-SHORT_SECONDS: Final = 12.0
-"""The same where it may well never come: a mutant is at work."""
+REST_SECONDS: Final = 60.0
+"""How long the rest after a play may be waited for."""
+LEAST_REST_SECONDS: Final = 12.0
+"""The same where it may well never come, for a mutant is at work; or three times as long as without it: a busy
+machine is no mutant."""
 CLEAN_SECONDS: Final = 20.0
 SETTLE_SECONDS: Final = 0.5
 KEPT: Final = ("workers", "past_workers", "kafka_clusters", "reaper_clock")
@@ -43,6 +44,8 @@ class Trialled(NamedTuple):
     verdict: Verdict
     missed: str
     seconds: float
+    rest_seconds: float
+    """From the end of the play."""
 
     @property
     def broken(self) -> list[str]:
@@ -64,25 +67,32 @@ class Ground:
     def __exit__(self, *_: object) -> None:
         self._arena.__exit__()
 
-    def play(self, name: str, mutant: Mutant | None = None) -> Trialled:
-        """Play it once, with or without a mutant, and judge what came of it."""
+    def play(self, name: str) -> Trialled:
+        """Play it once and judge what came of it."""
+        return self._play(name, None, REST_SECONDS)
+
+    def play_with(self, mutant: Mutant, without: Trialled) -> Trialled:
+        """The play of a mutant, with it."""
+        return self._play(mutant.scenario, mutant, max(LEAST_REST_SECONDS, 3 * without.rest_seconds))
+
+    def _play(self, name: str, mutant: Mutant | None, rest_seconds: float) -> Trialled:
         began = self._clock.monotonic()
         arena = self._arena
-        patience = SHORT_SECONDS if mutant else PATIENCE_SECONDS
         missed = ""
         with tempfile.TemporaryDirectory(prefix="penstock-mutants-") as folder, self._planted(arena, mutant):
             Path(folder).chmod(0o755)
-            trial = Trial(arena, Path(folder), patience)
+            trial = Trial(arena, Path(folder))
             try:
                 try:
                     PLAYS[name](trial)
                 except Missed as error:
                     missed = str(error)
-                judged = verdict(trial.history())
+                history = trial.history(rest_seconds)
             finally:
                 trial.close()
         self._clean(arena)
-        return Trialled(judged, missed, self._clock.monotonic() - began)
+        rested = (history.rested_at or history.healed_at + rest_seconds) - history.healed_at
+        return Trialled(verdict(history), missed, self._clock.monotonic() - began, rested)
 
     @contextlib.contextmanager
     def _planted(self, arena: Arena, mutant: Mutant | None) -> Iterator[None]:

@@ -65,7 +65,8 @@ class Rounds:
         mutant = MUTANTS[name]
         if mutant.scenario not in self._without:
             self._without[mutant.scenario] = self._ground.play(mutant.scenario)
-        return Round(mutant, self._without[mutant.scenario], self._ground.play(mutant.scenario, mutant))
+        without = self._without[mutant.scenario]
+        return Round(mutant, without, self._ground.play_with(mutant, without))
 
 
 def in_order(names: Iterable[str]) -> list[str]:

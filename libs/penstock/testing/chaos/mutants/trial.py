@@ -28,6 +28,8 @@ from penstock.testing.history.folder import read_runs, topic_record
 from penstock.testing.history.past import Ask, Door, Fault, History, Poison, Run, Terms, Wish
 
 TENANT: Final = "default"
+PATIENCE_SECONDS: Final = 60.0
+"""How long the next step of a play may take to come."""
 LOOK_SECONDS: Final = 0.05
 LOG_SECONDS: Final = 8.0
 """How long to wait for the end of a log; one that was lost has none."""
@@ -60,13 +62,12 @@ class Missed(Exception):
 class Trial:
     """What a play is given. It asks, breaks and heals; what it did is in the history."""
 
-    def __init__(self, arena: Arena, folder: Path, patience: float) -> None:
+    def __init__(self, arena: Arena, folder: Path) -> None:
         self.arena = arena
         self._runs, self._gates = folder / "runs", folder / "gates"
         for made in (self._runs, self._gates):
             made.mkdir(parents=True)
             made.chmod(0o777)  # jobs may be another user's
-        self._patience = patience
         self._clock = SystemClock()
         self._began = self._clock.now()
         self._asks: list[Ask] = []
@@ -221,7 +222,7 @@ class Trial:
 
     def until(self, done: Callable[[], bool], what: str) -> None:
         """Wait for what must come. Raises Missed when it does not in time."""
-        if not self.within(self._patience, done):
+        if not self.within(PATIENCE_SECONDS, done):
             raise Missed(what)
 
     def within(self, seconds: float, done: Callable[[], bool]) -> bool:
@@ -293,11 +294,12 @@ class Trial:
 
     # What is left
 
-    def history(self) -> History:
-        """All is healed: wait for peace, then everything that is known."""
+    def history(self, rest_seconds: float) -> History:
+        """All is healed: wait so long for rest, then everything that is known."""
+        self.within(PATIENCE_SECONDS, self.arena.all_ready)
         healed = self._clock.now()
         self._count_bites()
-        rested = self._clock.now() if self.within(self._patience, self._is_at_rest) else None
+        rested = self._clock.now() if self.within(rest_seconds, self._is_at_rest) else None
         books = self.books()
         return History(
             books=books,
