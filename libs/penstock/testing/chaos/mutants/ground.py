@@ -30,8 +30,7 @@ ENVIRON: Final = {
 REST_SECONDS: Final = 60.0
 """How long the rest after a play may be waited for."""
 LEAST_REST_SECONDS: Final = 12.0
-"""The same where it may well never come, for a mutant is at work; or three times as long as without it: that a
-machine is busy is no mutant."""
+"""With a mutant it may never come: so long, or three times as long as without it if that is longer."""
 CLEAN_SECONDS: Final = 20.0
 SETTLE_SECONDS: Final = 0.5
 KEPT: Final = ("workers", "past_workers", "kafka_clusters", "reaper_clock")
