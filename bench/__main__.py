@@ -12,6 +12,7 @@ from bench.field import field
 from bench.stack import machine, show, under_test
 from bench.workloads import OWN, WORKLOADS
 from penstock.core.errors import PenstockError
+from penstock.runtime import log
 
 
 def main() -> int:
@@ -25,6 +26,7 @@ def main() -> int:
         "--small", action="store_true", help="a try at a small size, of those that have their own stack"
     )
     options = parser.parse_args()
+    log.configure("console", "error", "bench", "")  # on stderr: what is killed is missed
     try:
         shared = [name for name in options.workload if name in WORKLOADS]
         if shared:

@@ -34,7 +34,6 @@ POST_PATIENCE = 30.0
 ANSWER_SECONDS = 0.05
 BACK_SECONDS = 120.0
 PIPE_SECONDS = 10.0
-REST_SECONDS = 2.0
 ENDED = ("SUCCESS", "FAILED", "CANCELLED", "SKIPPED")
 
 
@@ -165,13 +164,15 @@ def outage(field: Field, server: Server, how: How, *, jobs: int, seconds: float)
     """Figures of one outage of so many seconds while so many jobs run; a third of them end meanwhile.
 
     The runner has one slot more than there are jobs (for a talker), so that the slots of those that end are
-    what others wait for. Everything has ended when it returns.
+    what others wait for. `start_s` is how long the server took to answer once it was put back, from where the
+    other times count. Everything has ended when it returns.
     """
     tail = Tail(field)
     crowd = Crowd(field, jobs)
     # Not no-op jobs: those are short, and granted ahead of free slots.
     waiting = field.submit({f"w{n}": {"run": "true"} for n in range(QUEUED)}, name="waiting")
     field.until(lambda: field.count(waiting, "QUEUED") == QUEUED, "others wait")
+    claimed = _attempts(field, crowd.ids)
     before = _memory(field)
     grown: dict[str, float] = {}
     began = time.time()
@@ -183,7 +184,7 @@ def outage(field: Field, server: Server, how: How, *, jobs: int, seconds: float)
         put_back()
         released = time.time()
         back = _back(field, server)
-        time.sleep(REST_SECONDS)
+        drained = _drained(field, back)
     ids = [*crowd.ids, *waiting]
     first = _first(field, waiting, "ASSIGNED", released)
     crowd.end(crowd.left())
@@ -191,19 +192,20 @@ def outage(field: Field, server: Server, how: How, *, jobs: int, seconds: float)
     field.until(lambda: _all_ended(field, [*ids, *tail.ids]), "everything ends")
     field.until(lambda: _accepted(field, poster) == len(poster.accepted), "what was answered 2xx has ended")
     rows = field.transitions(ids)
-    mine = [row for row in field.transitions(crowd.ids) if row[2] in ENDED]
+    mine = [row for row in field.transitions(crowd.ids) if row[2] == "SUCCESS"]
     return {
         "running": jobs,
-        "seconds": round(back - began, 1),
+        "seconds": round(released - began, 1),
+        "start_s": round(back - released, 1),
         "reclaimed": sum(row[4] in ("worker-lost", "start-timeout") for row in rows),
-        "completed": sum(row[2] == "SUCCESS" and row[3] == 1 for row in mine),
+        "completed": sum(claimed[row[0]] == row[3] for row in mine),
         "started_twice": crowd.started_twice(),
         "first_dispatch_s": round(max(0.0, first - back), 2),
         "posts": {str(status): count for status, count in sorted(poster.answers.items())},
         "slowest_post_s": round(poster.slowest, 2),
         "tail_in_order": in_order,
         "tail_longest_gap_s": round(tail.longest_gap(began, back), 2),
-        "drained_s": round(_drained(field) - back, 1),
+        "drained_s": round(drained - back, 1),
         "memory_grown_mb": {name: mb for name, mb in sorted(grown.items()) if mb > 1},
         "n": jobs,
     }
