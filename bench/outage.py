@@ -34,6 +34,7 @@ POST_PATIENCE = 30.0
 ANSWER_SECONDS = 0.05
 BACK_SECONDS = 120.0
 PIPE_SECONDS = 10.0
+LOST = ("worker-lost", "start-timeout")
 ENDED = ("SUCCESS", "FAILED", "CANCELLED", "SKIPPED")
 
 
@@ -197,7 +198,7 @@ def outage(field: Field, server: Server, how: How, *, jobs: int, seconds: float)
         "running": jobs,
         "seconds": round(released - began, 1),
         "start_s": round(back - released, 1),
-        "reclaimed": sum(row[4] in ("worker-lost", "start-timeout") for row in rows),
+        "reclaimed": sum(row[4] in LOST and row[5] > began for row in rows),
         "completed": sum(claimed[row[0]] == row[3] for row in mine),
         "started_twice": crowd.started_twice(),
         "first_dispatch_s": round(max(0.0, first - back), 2),
@@ -282,12 +283,17 @@ def _accepted(field: Field, poster: Poster) -> int:
         return -1
 
 
-def _drained(field: Field) -> float:
-    """Unix seconds at which the outbox is empty."""
-    field.until(
-        lambda: patient(lambda: field.db.one("SELECT count(*) FROM outbox")) == 0, "the outbox drains"
-    )
+def _drained(field: Field, back: float) -> float:
+    """Unix seconds at which nothing of before is left in the outbox."""
+    left = "SELECT count(*) FROM outbox WHERE created_at < to_timestamp(%s)"
+    field.until(lambda: patient(lambda: field.db.one(left, (back,))) == 0, "the outbox drains")
     return time.time()
+
+
+def _attempts(field: Field, ids: list[str]) -> dict[str, int]:
+    """Job -> the attempt that runs; earlier ones were given back unstarted by a busy runner."""
+    rows = field.db.rows("SELECT id::text, attempt FROM jobs WHERE pipeline_id = ANY(%s::uuid[])", (ids,))
+    return {row[0]: row[1] for row in rows}
 
 
 def _memory(field: Field) -> dict[str, float]:
