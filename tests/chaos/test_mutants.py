@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from penstock.runtime.clock import SystemClock
 from penstock.testing.chaos.mutants import MUTANTS
-from penstock.testing.chaos.mutants.rounds import Rounds, in_order, turn
+from penstock.testing.chaos.mutants.rounds import Rounds, in_order
+from penstock.testing.turns import due, turn
 
 
 def chosen() -> list[str]:
@@ -19,14 +18,7 @@ def chosen() -> list[str]:
     wanted = os.environ.get("PENSTOCK_MUTANTS", "")
     if wanted:
         return in_order(MUTANTS if wanted == "all" else wanted.split(","))
-    return [turn(commit(), SystemClock().now())]
-
-
-def commit() -> str:
-    """Of this checkout; empty where it is none."""
-    here = Path(__file__).parent
-    git = subprocess.run(("git", "rev-parse", "HEAD"), cwd=here, capture_output=True, text=True, check=False)
-    return git.stdout.strip()
+    return due(sorted(MUTANTS), turn(Path(__file__).parent), 1)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -24,6 +23,7 @@ from penstock.objects.s3 import S3Objects
 from penstock.testing.chaos import hooks
 from penstock.testing.chaos.arena import Arena, frozen
 from penstock.testing.chaos.stack import HOLDS
+from penstock.testing.turns import due, turn
 
 WAIT_SECONDS: Final = 90.0
 BODY: Final = 'echo "start $CI_ATTEMPT" >> {file}; echo said; {body}; echo "end $CI_ATTEMPT" >> {file}'
@@ -557,10 +557,7 @@ def chosen() -> list[str]:
     names = list(SCENES)
     if wanted := os.environ.get("PENSTOCK_CRASH_POINTS", ""):
         return names if wanted == "all" else wanted.split(",")
-    command = ["git", "rev-list", "--count", "HEAD"]
-    counted = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    first = int(counted.stdout or 0) * AT_ONCE
-    return [names[(first + n) % len(names)] for n in range(AT_ONCE)]
+    return due(names, turn(Path(__file__).parent), AT_ONCE)
 
 
 @pytest.mark.parametrize("point", chosen())

@@ -15,7 +15,6 @@ from penstock.core.errors import PenstockError
 from penstock.runtime.clock import SystemClock
 from penstock.testing.chaos import data_faults, process_faults, wire_faults
 from penstock.testing.chaos.field import Act, Drawn, Field
-from penstock.testing.chaos.hooks import POINTS
 from penstock.testing.history import NemesisJournal
 
 PAUSE_SECONDS: Final = (0.2, 1.5)
@@ -94,12 +93,6 @@ def draw_kinds(rng: random.Random, count: int, kinds: Sequence[str] = ()) -> lis
     while len(chosen) < count:
         chosen += rng.sample(every, len(every))
     return chosen[:count]
-
-
-def points_in_turn(turn: int, count: int) -> list[str]:
-    """The crash points that are due at this turn: all of them in a few turns."""
-    names = sorted(POINTS)
-    return [f"F1 {names[(turn * count + n) % len(names)]}" for n in range(count)]
 
 
 def _join(threads: list[threading.Thread]) -> None:

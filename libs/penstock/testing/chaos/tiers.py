@@ -6,8 +6,9 @@ import random
 from typing import Final
 
 from penstock.testing.chaos.hooks import POINTS
-from penstock.testing.chaos.nemesis import FAULTS, draw_kinds, points_in_turn
+from penstock.testing.chaos.nemesis import FAULTS, draw_kinds
 from penstock.testing.chaos.run import Plan
+from penstock.testing.turns import due
 
 POINT_KINDS: Final = [f"F1 {name}" for name in POINTS]
 OTHERS: Final = [kind for kind in FAULTS if kind not in POINT_KINDS]
@@ -16,7 +17,7 @@ OTHERS: Final = [kind for kind in FAULTS if kind not in POINT_KINDS]
 def commit(turn: int) -> Plan:
     """Of a test run: a third of the points by turns, and a dozen other faults."""
     rng = random.Random(turn)
-    kinds = [*points_in_turn(turn, 8), *draw_kinds(rng, 12, OTHERS)]
+    kinds = [*due(POINT_KINDS, turn, 8), *draw_kinds(rng, 12, OTHERS)]
     rng.shuffle(kinds)
     return Plan(turn, 300, kinds)
 

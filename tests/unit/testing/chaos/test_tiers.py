@@ -6,12 +6,12 @@ import random
 from collections import Counter
 
 from penstock.testing.chaos.hooks import POINTS
-from penstock.testing.chaos.nemesis import FAULTS, draw_kinds, points_in_turn
+from penstock.testing.chaos.nemesis import FAULTS, draw_kinds
 from penstock.testing.chaos.tiers import OTHERS, POINT_KINDS, commit, deep
 
 
 def test_every_point_has_its_turn_soon() -> None:
-    turns = [set(points_in_turn(turn, 8)) for turn in range(3)]
+    turns = [set(commit(turn).kinds) & set(POINT_KINDS) for turn in range(3)]
     assert set().union(*turns) == set(POINT_KINDS)
     assert all(len(turn) == 8 for turn in turns)
 

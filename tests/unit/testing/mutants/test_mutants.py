@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from penstock.testing.chaos.mutants import MUTANTS
 from penstock.testing.chaos.mutants.__main__ import main
 from penstock.testing.chaos.mutants.mutant import Mutant, Text, original
 from penstock.testing.chaos.mutants.plays import PLAYS
-from penstock.testing.chaos.mutants.rounds import in_order, turn
+from penstock.testing.chaos.mutants.rounds import in_order
 from penstock.testing.history.verdict import INVARIANTS
 
 DAY = 86_400.0
@@ -53,14 +52,6 @@ def test_a_text_that_is_not_there_is_refused() -> None:
     wrong = Mutant("x", "", "zombie", ("I1",), (Text("claim_v1", "no such thing", ""),))
     with pytest.raises(AssertionError, match="claim_v1 holds 'no such thing' 0 times"):
         wrong.functions()
-
-
-def test_everybody_gets_a_turn() -> None:
-    assert turn("a" * 40, 0.0) == turn("a" * 40, DAY)
-    assert turn("", 0.0) == turn("", DAY - 1)
-    turns = Counter(turn(f"{number:040x}", 0.0) for number in range(40 * len(MUTANTS)))
-    assert turns.keys() == MUTANTS.keys()
-    assert {turn("", DAY * day) for day in range(40 * len(MUTANTS))} == MUTANTS.keys()
 
 
 def test_what_shakes_the_stack_comes_last() -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from penstock.runtime.clock import rfc3339
 from penstock.testing.chaos.mutants import MUTANTS
 from penstock.testing.chaos.mutants.ground import Ground, Trialled
 from penstock.testing.chaos.mutants.mutant import Mutant
@@ -73,10 +71,3 @@ def in_order(names: Iterable[str]) -> list[str]:
     """Those of one play together, those that shake the stack most last."""
     plays = list(PLAYS)
     return sorted(names, key=lambda name: plays.index(MUTANTS[name].scenario))
-
-
-def turn(commit: str, now: float) -> str:
-    """Whose turn it is: by the commit, or without one by the day."""
-    names = sorted(MUTANTS)
-    digest = hashlib.sha256((commit or rfc3339(now)[:10]).encode()).digest()
-    return names[int.from_bytes(digest[:8], "big") % len(names)]
