@@ -174,10 +174,8 @@ def poisoned(trial: Trial) -> None:
 
 def all_is_well(trial: Trial) -> None:
     """An attempt runs for longer than a lease lasts; nothing is wrong with its runner."""
-    for attempt in range(1, 9):
-        trial.open("behind", attempt)
     trial.ask({"work": trial.job()})
-    trial.running("work")
+    trial.until(lambda: trial.began("work", 1), "the attempt begins")
     trial.stall("canceller-0")
     trial.within(2 * TTL_SECONDS, lambda: trial.row("work")["attempt"] > 1)
     for attempt in range(1, 9):
