@@ -38,7 +38,8 @@ verify: lint test ## Lint, test, then the model, the simulation and faults far d
 	@$(RUN) tests.model --deep --walks 5000
 	@$(RUN) penstock.testing.simulation $(SEED) --schedules 20000
 	@$(RUN) penstock.testing.chaos.mutants
-	@PENSTOCK_CRASH_POINTS=all $(RUN) pytest tests/integration/testing/test_crash_points.py
+	@PENSTOCK_CRASH_POINTS=all PENSTOCK_OUTAGES=all $(RUN) pytest tests/chaos/test_outages.py \
+	  tests/integration/testing/test_crash_points.py
 	@$(RUN) penstock.testing.chaos $(SEED) --deep
 
 bench: .venv/ready ## Run benchmarks on a fresh stack (BENCH="B1 B2")
