@@ -81,6 +81,14 @@ def read(end: socket.socket, size: int) -> bytes:
     return bytes(data)
 
 
+def until(done: Callable[[], bool]) -> None:
+    """Wait for what the proxy's thread will do."""
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def frame(correlation: int, size: int = 100, api: int = 3) -> bytes:
     """A request to Kafka, which an echo answers by itself."""
     body = struct.pack(">hhi", api, 10, correlation) + struct.pack(">h", 5) + b"tests" + bytes(size)
@@ -143,7 +151,7 @@ def test_hang_holds_everything_back_and_loses_nothing(proxies: Proxies) -> None:
                     with pytest.raises(TimeoutError):
                         one.recv(1)
                     one.settimeout(10)
-                assert rule.hits == 2
+                until(lambda: rule.hits == 2)
                 rule.lift()
                 assert read(end, len(frame(1))) == frame(1)
                 assert read(other, len(frame(2))) == frame(2)
@@ -165,11 +173,11 @@ def test_one_way(proxies: Proxies, direction: str) -> None:
             time.sleep(0.1)
             rule = proxies.kafka.one_way(UP if direction == UP else DOWN)
             end.sendall(frame(1))
-            assert came.wait(0.2) == (direction == DOWN)
+            assert came.wait(60.0 if direction == DOWN else 0.2) == (direction == DOWN)
+            until(lambda: rule.hits == 1)
             end.settimeout(0.1)
             with pytest.raises(TimeoutError):
                 end.recv(1)
-            assert rule.hits == 1
             rule.lift()
             end.settimeout(10)
             assert read(end, len(frame(1))) == frame(1)
