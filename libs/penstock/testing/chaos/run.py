@@ -115,6 +115,10 @@ def _come_to_rest(arena: Arena, about: About, tell: Tell) -> None:
 
 
 def _collect(arena: Arena, folder: Folder, tell: Tell) -> None:
+    books = audit.books(arena.db)
+    # First: a log is stored, or given up on, a while after its attempt has ended, and that changes rows.
+    folder.logs(collect.logs(arena.client(), books))
+    tell(f"read the logs of {len(books.attempts)} attempts")
     before = audit.dump(arena.db)
     records = _tell_all_again(arena)
     books = audit.books(arena.db)
@@ -123,8 +127,6 @@ def _collect(arena: Arena, folder: Folder, tell: Tell) -> None:
     folder.books(books)
     folder.survivors(survivors([job["id"] for job in books.jobs], SystemClock().now()))
     tell(f"{records} records told once more")
-    folder.logs(collect.logs(arena.client(), books))
-    tell(f"read the logs of {len(books.attempts)} attempts")
     for name in collect.topic_names():
         folder.topic(name, collect.dump_topic(arena.kafka(), name))
     tell("collected")

@@ -300,9 +300,11 @@ class Trial:
         healed = self._clock.now()
         self._count_bites()
         rested = self._clock.now() if self.within(rest_seconds, self._is_at_rest) else None
-        books = self.books()
+        # In this order: what runners are told to be stored must be in books that are read later.
+        read = list(logs(self.arena.client(), self.books(), LOG_SECONDS))
+        heard = self._listener.heard()
         return History(
-            books=books,
+            books=self.books(),
             began_at=self._began,
             healed_at=healed,
             rested_at=rested,
@@ -310,13 +312,10 @@ class Trial:
             asks=self._asks,
             wishes=self._wishes,
             poison=self._poison,
-            topics={
-                name: [topic_record(one) for one in records]
-                for name, records in self._listener.heard().items()
-            },
+            topics={name: [topic_record(one) for one in records] for name, records in heard.items()},
             runs=read_runs(self._runs),
             faults=self._faults,
-            logs={(log.job_id, log.attempt): log for log in logs(self.arena.client(), books, LOG_SECONDS)},
+            logs={(log.job_id, log.attempt): log for log in read},
         )
 
     def close(self) -> None:
