@@ -21,5 +21,7 @@ def test_all_invariants_hold_under_faults(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     made = run(commit(turn(Path(__file__).parent) % SEEDS), tmp_path / "history", tell=print)
     assert made.held, text(made)
+    assert not [one for one in made.invariants if one.lacks], "all of them are judged by all that there is"
+    assert made.figures.jobs >= 300
     assert made.figures.faults >= 10
     assert made.figures.kinds >= 6

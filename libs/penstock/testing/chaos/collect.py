@@ -58,7 +58,7 @@ def logs(client: Client, books: Books, seconds: float = READ_SECONDS) -> Iterato
 
 
 def _log(client: Client, job_id: str, attempt: int, seconds: float) -> Log:
-    log = Log(job_id, attempt, [])
+    log = Log(job_id, attempt, [], ended=False)
     clock, never = SystemClock(), threading.Event()
     deadline = clock.monotonic() + seconds
     while not _read(client, log) and clock.monotonic() < deadline:
@@ -74,6 +74,7 @@ def _read(client: Client, log: Log) -> bool:
             for line in batch:
                 if "end" in line:
                     log.missing = int(line.get("missing", 0) or 0)
+                    log.ended = True
                     return True
                 log.lines.append(LogLine(line["seq"], line["stream"], line["text"]))
     return False

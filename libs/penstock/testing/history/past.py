@@ -124,6 +124,8 @@ class Log(msgspec.Struct):
     attempt: int
     lines: list[LogLine]
     missing: int = 0
+    ended: bool = True
+    """Whether its end came in the time that the reader had."""
 
 
 class Peek(msgspec.Struct):

@@ -414,6 +414,7 @@ BADS: Final = (
     Bad("whole", "has a log, and was never claimed", lambda h: h.logs.update({(A, 9): h.logs[A, 1]})),
     Bad("whole", "line 1 is 2", lambda h: lines(h).pop(0)),
     Bad("whole", "line 3 is 2", lambda h: lines(h).append(lines(h)[-1])),
+    Bad("whole", "its log has no end", lambda h: setattr(h.logs[A, 1], "ended", False)),
     Bad("whole", "4 lines of its log are missing", lambda h: setattr(h.logs[A, 1], "missing", 4)),
     Bad(
         "own_lines",

@@ -24,13 +24,15 @@ def mark(job_id: str, attempt: int, stream: str, number: int) -> str:
 
 
 def whole(facts: Facts) -> Iterator[Finding]:
-    """Lines 1..n, each once and in order, none missing; an attempt that was claimed."""
+    """Lines 1..n, each once and in order, none missing, and an end; an attempt that was claimed."""
     for (job_id, attempt), log in (facts.history.logs or {}).items():
         if attempt not in {row["attempt"] for row in facts.claims(job_id)}:
             yield facts.about_attempt("has a log, and was never claimed", job_id, attempt)
         numbers = [line.seq for line in log.lines]
         if numbers != list(range(1, len(numbers) + 1)):
             yield facts.about_attempt(f"its log is out of order: {_first_wrong(numbers)}", job_id, attempt)
+        if not log.ended:
+            yield facts.about_attempt("its log has no end", job_id, attempt)
         if log.missing:
             yield facts.about_attempt(f"{log.missing} lines of its log are missing", job_id, attempt)
 
