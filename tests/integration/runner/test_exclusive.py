@@ -172,7 +172,7 @@ def test_it_is_dead_before_its_lease_ends_when_its_agent_is_killed(away: Callabl
 
 
 def test_after_a_sleep_of_the_machine_it_does_not_run_on(away: Callable[..., Away]) -> None:
-    it = away(seconds=1.5)
+    it = away(seconds=5.0)  # all of it is asleep before that
     everything = [it.process.pid, *it.guards, *it.pids]
     for pid in everything:
         os.kill(pid, signal.SIGSTOP)
