@@ -28,6 +28,13 @@ from penstock.testing.turns import due, turn
 WAIT_SECONDS: Final = 90.0
 BODY: Final = 'echo "start $CI_ATTEMPT" >> {file}; echo said; {body}; echo "end $CI_ATTEMPT" >> {file}'
 AT_ONCE: Final = 8
+READ: Final = {
+    "intake": topics.PIPELINES_REQUESTED,
+    "advancer": topics.JOBS_REPORTS,
+    "canceller": topics.CANCEL_REQUESTED,
+    "logs": topics.LOGS_FRAMES,
+}
+"""Who has died reads again what it had not committed, seconds later: no later scene may meet that."""
 LONG: Final = "[ $CI_ATTEMPT -gt 1 ] || sleep 60"
 """A job whose first attempt does not end by itself."""
 
@@ -185,17 +192,18 @@ class Town:
             member.close()
         return {place.partition: place.offset for place in places}
 
-    def all_stored(self) -> bool:
-        """Whether the logs service has nothing more to do."""
-        reached = self.offsets("penstock-logs", topics.LOGS_FRAMES)
+    def all_read(self) -> bool:
+        """Whether each service is done with what it reads: nothing of it will come to it again."""
+        return all(self._is_read(f"penstock-{service}", topic) for service, topic in READ.items())
+
+    def _is_read(self, group: str, topic: topics.Topic) -> bool:
         return all(
-            high in (0, reached[number])
-            for number in reached
-            for _, high in [self._reader.get_watermark_offsets(self._place(number), timeout=30)]
+            self._end(topic, number) in (0, reached) for number, reached in self.offsets(group, topic).items()
         )
 
-    def _place(self, number: int) -> TopicPartition:
-        return TopicPartition(topics.LOGS_FRAMES.name, number)
+    def _end(self, topic: topics.Topic, number: int) -> int:
+        _, high = self._reader.get_watermark_offsets(TopicPartition(topic.name, number), timeout=30)
+        return high
 
     # What is done to it
 
@@ -235,7 +243,7 @@ class Town:
         self.ends.clear()
         self.until(self.arena.all_ready)
         self.until(lambda: self.db.one("SELECT count(*) FROM outbox") == 0)
-        self.until(self.all_stored)
+        self.until(self.all_read)
 
     def _consumer(self, group: str) -> Consumer:
         return Consumer(
@@ -566,6 +574,11 @@ def test_a_process_dies_exactly_there_and_nothing_is_lost(town: Town, point: str
     town.settled()
 
 
+def state(pid: int) -> str:
+    """Of a living process, one letter."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def test_a_process_that_stands_still_or_sleeps_goes_on(town: Town) -> None:
     pid = town.arena.process("advancer-0")
     for action in ("sleep:1", "stop"):
@@ -573,6 +586,8 @@ def test_a_process_that_stands_still_or_sleeps_goes_on(town: Town) -> None:
         hooks.arm(town.arena.hooks, "advancer-0", "advancer.polled", action)
         town.ask()
         town.until(lambda: len(hooks.bites(town.arena.hooks)) > before)  # noqa: B023 - looked at now
+        if action == "stop":  # a moment after it has bitten
+            town.until(lambda: state(pid) == "T")
         town.arena.thaw({pid})
         town.settled()
     assert town.arena.process("advancer-0") == pid
