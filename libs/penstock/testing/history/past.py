@@ -29,6 +29,8 @@ class Terms(msgspec.Struct, frozen=True):
     """From the last fault's end until every job is terminal, at most."""
     peace_seconds: float = 20.0
     """So long after its end a fault may still cost an attempt its lease."""
+    late_seconds: float = 1.0
+    """So long after its lease and a scan what a dead runner held may still not be given back."""
     virtual: bool = False
     """Time passes only as the run wants it to: nothing is slow by itself."""
     spared: frozenset[str] = frozenset()

@@ -18,7 +18,8 @@ SILENT_SECONDS: Final = 2.0
 """A dispatcher passes over runners that are silent for so long."""
 HEARD_SECONDS: Final = 0.5
 """What is on a topic has reached whom it is for."""
-QUEUE_SECONDS: Final = 6.0
+QUEUE_SECONDS: Final = 12.0
+"""By then the other need must run and the row be held, on a busy machine, too."""
 STRANGER: Final = "stranger"
 
 

@@ -56,7 +56,7 @@ def causes(facts: Facts) -> Iterator[Finding]:
 def dead_in_time(facts: Facts) -> Iterator[Finding]:
     """I13: what a dead runner held is given back by its lease, where nothing else was broken meanwhile."""
     terms = facts.history.terms
-    limit = terms.ttl_seconds + terms.scan_seconds + 1.0
+    limit = terms.ttl_seconds + terms.scan_seconds + terms.late_seconds
     for fault, row in given_back(facts):
         others = [
             other
