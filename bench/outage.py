@@ -34,7 +34,8 @@ POST_PATIENCE = 30.0
 ANSWER_SECONDS = 0.05
 BACK_SECONDS = 120.0
 PIPE_SECONDS = 10.0
-LOST = ("worker-lost", "start-timeout")
+LOST = "worker-lost"
+"""Taken from a runner that had begun; one that was not begun in time costs nothing but its claim."""
 ENDED = ("SUCCESS", "FAILED", "CANCELLED", "SKIPPED")
 
 
@@ -198,7 +199,7 @@ def outage(field: Field, server: Server, how: How, *, jobs: int, seconds: float)
         "running": jobs,
         "seconds": round(released - began, 1),
         "start_s": round(back - released, 1),
-        "reclaimed": sum(row[4] in LOST and row[5] > began for row in rows),
+        "reclaimed": sum(row[4] == LOST and row[5] > began for row in rows),
         "completed": sum(claimed[row[0]] == row[3] for row in mine),
         "started_twice": crowd.started_twice(),
         "first_dispatch_s": round(max(0.0, first - back), 2),
