@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from penstock.kafka.consumer import GroupSource
+from penstock.store import audit
 from penstock.testing.chaos import hooks
 from penstock.testing.chaos.arena import TTL_SECONDS, frozen
 from penstock.testing.chaos.field import Drawn, Field
@@ -19,6 +20,8 @@ BITE_SECONDS: Final = 12.0
 """How long a point may wait for a process to pass it."""
 FEW_FILES: Final = 16
 """Fewer than a runner has open, so that it gets no other; enough for `poll`, which refuses to watch more."""
+TOLD_SECONDS: Final = 1.0
+"""In this time what a runner tells is in the database, if nothing else is broken."""
 CONSUMERS: Final = {
     "intake": "penstock.pipelines.requested",
     "advancer": "penstock.jobs.reports",
@@ -193,19 +196,29 @@ def runner_without_files(field: Field) -> Drawn:
     seconds = field.seconds(2, 4)
 
     def act() -> int:
+        before = _starved(field, label)
         pid = field.arena.process(label)
         try:
             # How many it has open is nobody else's business: a runner conceals itself.
-            before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, (FEW_FILES, before[1]))
+            usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (FEW_FILES, usual[1]))
         except ProcessLookupError:  # another fault was faster
             return 0
         field.wait(seconds)
         with contextlib.suppress(ProcessLookupError):  # it gave up, which is its right
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
-        return 1
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
+        field.wait(TOLD_SECONDS)
+        return _starved(field, label) - before
 
     return label, act
+
+
+def _starved(field: Field, label: str) -> int:
+    """Attempts of a runner that ended because it had not what they need. Raises RetryLater."""
+    with contextlib.closing(field.arena.database()) as db:
+        books = audit.books(db)
+    its = {row["session_id"] for row in books.sessions if row["name"].rpartition("/")[2] == label}
+    return sum(row["reason"] == "infra-error" and row["session_id"] in its for row in books.attempts)
 
 
 def all_away(field: Field) -> Drawn:
