@@ -24,8 +24,9 @@ class Listener:
         self._source = TailSource(settings, topic_names(), start="end", name="mutants")
         self._source.on_moved = self._moved
         self._clock = SystemClock()
-        self._next: dict[Partition, int] = {one: end for one, (_, end) in self._source.marks().items()}
+        self._next: dict[Partition, int] = {}
         self._heard: dict[str, list[Record]] = defaultdict(list)
+        self._next = self._ends(self._clock.monotonic() + READ_SECONDS)
 
     def heard(self) -> dict[str, list[Record]]:
         """All records up to now, by topic. Raises RetryLater."""
