@@ -22,6 +22,8 @@ FEW_FILES: Final = 16
 """Fewer than a runner has open, so that it gets no other; enough for `poll`, which refuses to watch more."""
 TOLD_SECONDS: Final = 1.0
 """In this time what a runner tells is in the database, if nothing else is broken."""
+ASSIGN_SECONDS: Final = 6.0
+"""How long a new member waits for a partition: others give it up first, at a heartbeat each of theirs."""
 CONSUMERS: Final = {
     "intake": "penstock.pipelines.requested",
     "advancer": "penstock.jobs.reports",
@@ -185,7 +187,7 @@ def _visited(field: Field, service: str) -> bool:
     """Whether a member that came got a partition before it left."""
     guest = GroupSource(field.arena.kafka(), [CONSUMERS[service]], f"penstock-{service}")
     try:
-        return field.within(2.0, lambda: bool(guest.poll(0.1)) or bool(guest.assignment()))
+        return field.within(ASSIGN_SECONDS, lambda: bool(guest.poll(0.1)) or bool(guest.assignment()))
     finally:
         guest.close()
 
