@@ -33,7 +33,7 @@ def whole(facts: Facts) -> Iterator[Finding]:
             yield facts.about_attempt(f"its log is out of order: {_first_wrong(numbers)}", job_id, attempt)
         if not log.ended:
             yield facts.about_attempt("its log has no end", job_id, attempt)
-        if log.missing:
+        if log.missing and not _gave_up(facts, job_id, attempt):
             yield facts.about_attempt(f"{log.missing} lines of its log are missing", job_id, attempt)
 
 
@@ -94,6 +94,12 @@ def acked_lines(facts: Facts) -> Iterator[Finding]:
             if seq > stored[job_id, attempt]:
                 text = f"its runner was told that {seq} lines are stored, {stored[job_id, attempt]} are"
                 yield facts.about_attempt(text, job_id, attempt)
+
+
+def _gave_up(facts: Facts, job_id: str, attempt: int) -> bool:
+    """Whether it ended because its runner had not what it needs, to keep lines for one: it says so itself."""
+    row = facts.attempt.get((job_id, attempt))
+    return row is not None and row["reason"] == "infra-error"
 
 
 def _marked(log: Log) -> Iterator[tuple[LogLine, re.Match[str]]]:
