@@ -23,10 +23,11 @@ from penstock.testing.history.verdict import Verdict, verdict
 REPLICAS: Final = {"runner": 2}
 ENVIRON: Final = {
     "PENSTOCK_LOG_CHUNK_SECONDS": "1",
-    "PENSTOCK_LOG_CLOSE_SECONDS": "3",
+    "PENSTOCK_LOG_CLOSE_SECONDS": "15",
     "PENSTOCK_LOG_SWEEP_SECONDS": "1",
 }
-"""The log of an attempt whose runner died has no end before somebody closes it."""
+"""The log of an attempt whose runner died has no end before somebody closes it; who keeps logs and was killed
+must be back by then, with its partitions: what waits in Kafka is taken for lost else."""
 REST_SECONDS: Final = 60.0
 """How long the rest after a play may be waited for."""
 LEAST_REST_SECONDS: Final = 12.0

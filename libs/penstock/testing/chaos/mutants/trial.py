@@ -31,7 +31,7 @@ TENANT: Final = "default"
 PATIENCE_SECONDS: Final = 60.0
 """How long the next step of a play may take to come."""
 LOOK_SECONDS: Final = 0.05
-LOG_SECONDS: Final = 25.0
+LOG_SECONDS: Final = 40.0
 """How long to wait for the end of a log; one that was lost has none."""
 STALL: Final = "stall"
 """A service stands still for a moment: nothing may come of it."""
