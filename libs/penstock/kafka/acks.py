@@ -12,6 +12,8 @@ def awaitable() -> tuple[asyncio.Future[None], Done]:
     """A future of the running loop, and the `on_done` that settles it: None, or what `send` would raise."""
     loop = asyncio.get_running_loop()
     acked: asyncio.Future[None] = loop.create_future()
+    # Whoever waited may have gone away: an error that nobody takes is none of the loop's business.
+    acked.add_done_callback(lambda future: future.cancelled() or future.exception())
 
     def done(error: Exception | None) -> None:
         # The loop is closed when a sender delivers its last records after the end of whoever waited.

@@ -80,11 +80,13 @@ class TimingSettings:
     sweep_seconds: float = setting(5.0, doc="How often each sweep looks for work whose event was lost.")
 
     def __post_init__(self) -> None:
-        least = max(self.session_ttl_seconds, 3 * self.heartbeat_seconds) + EXCLUSIVE_RESERVE_SECONDS
+        # A grant may wait for three heartbeats; the first one that renews its lease comes after its start.
+        least = max(self.session_ttl_seconds, 4 * self.heartbeat_seconds) + EXCLUSIVE_RESERVE_SECONDS
         if self.exclusive_seconds < least:
             raise ValueError(
-                f"PENSTOCK_EXCLUSIVE_SECONDS={self.exclusive_seconds:g} must be at least {least:g}: a TTL,"
-                f" three heartbeats, and {EXCLUSIVE_RESERVE_SECONDS:g} s to be dead before it"
+                f"PENSTOCK_EXCLUSIVE_SECONDS={self.exclusive_seconds:g} must be at least {least:g}: the"
+                " longer of a TTL and four heartbeats, and"
+                f" {EXCLUSIVE_RESERVE_SECONDS:g} s to be dead before it"
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,10 @@ class Policy(msgspec.Struct, frozen=True):
     retry_cap: float = 600.0
     max_infra: int = 3
     max_claims: int = 20
+
+
+CANCELS_AT_ONCE: Final = 25
+"""In a transaction: each may be a pipeline of thousands of jobs, which are locked until it ends."""
 
 
 def claim(
@@ -120,9 +124,13 @@ def cancel(
 def cancel_all(
     db: Database, changes: Changes, wishes: Sequence[tuple[str, str, str | None]], *, actor: str
 ) -> list[str]:
-    """Cancel all of these, (tenant, pipeline, job or None), in one transaction; the outcome of each."""
+    """Cancel all of these, (tenant, pipeline, job or None), some in a transaction; the outcome of each."""
     rows = [{"tenant": tenant, "pipeline_id": one, "job_id": job_id} for tenant, one, job_id in wishes]
-    return list(changes.take(db.call("cancel_v1", to_json(rows), actor))["outcomes"])
+    outcomes: list[str] = []
+    for first in range(0, len(rows), CANCELS_AT_ONCE):
+        some = rows[first : first + CANCELS_AT_ONCE]
+        outcomes += changes.take(db.call("cancel_v1", to_json(some), actor))["outcomes"]
+    return outcomes
 
 
 def retry_due(db: Database, changes: Changes, *, limit: int, actor: str) -> None:

@@ -144,6 +144,8 @@ def confirmations(heartbeats: Iterable[Heartbeat], answers: Iterable[dict[str, A
     verdicts: dict[str, list[Verdict]] = {}
     overrun: dict[str, list[Stop]] = {}
     for answer in answers:
+        if answer["verdict"] == "ok" and not answer["started"]:
+            continue  # not renewed: it waits for start_v1, and another process may have done that long ago
         verdict = Verdict(answer["job_id"], answer["attempt"], answer["verdict"])
         verdicts.setdefault(answer["session_id"], []).append(verdict)
         if answer["ending"] == "run-timeout":

@@ -262,8 +262,9 @@ class Guard:
             self._fail(errno.EINVAL, f"cannot start {order['path']}: {error}")
 
     def _refuse(self) -> None:
-        """The attempt may not run any more."""
+        """The attempt may not run any more, nor what an earlier step left."""
         self._until, self._overdue = None, True
+        self._kill_all()
         if self._last:
             self._clean_up()
         self._answer({"stopped": True, "overdue": True, "dead": self._last})

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -18,7 +19,8 @@ from penstock import cli
 from penstock.cli import exit_codes
 from penstock.cli.chaos.story import SHOWN, JobSeen, Kind, Step, Story
 from penstock.cli.chaos.victim import Victim, victims
-from penstock.cli.chaos.watch import is_of
+from penstock.cli.chaos.watch import _ask, is_of
+from penstock.client import Client, Refused
 from penstock.core.errors import RejectInput, RetryLater
 from penstock.local.folder import NAME, StackFolder, held
 from penstock.local.process import Child, started
@@ -193,3 +195,15 @@ def test_help_of_every_kill_is_there() -> None:
 def test_errors_are_json_with_json() -> None:
     error = json.loads(penstock("worker", "--json").stderr)["error"]
     assert error["exit_code"] == exit_codes.RETRY_LATER
+
+
+def test_what_keeps_the_job_from_being_asked_for_is_told() -> None:
+    class Gateway:
+        def submit(self, _key: str, **_request: Any) -> None:
+            raise Refused(429, {"title": "too many"})
+
+    refused: list[str] = []
+    _ask(cast(Client, Gateway()), "key", 1.0, refused)
+    assert refused == ["too many (HTTP 429)"]
+    told = Story("kafka", "kafka-0", [], "key").end(1.0, why=refused[0])
+    assert told.text.endswith("too many (HTTP 429)")

@@ -143,8 +143,8 @@ class Story:
         text = f"{where}{verb} {count}" + (f": {names}" if ours else "")
         return [*lines, Line(0.0, text, {"event": "running", "jobs": [job.name for job in ours]})]
 
-    def end(self, seconds: float) -> Line:
-        """The verdict."""
+    def end(self, seconds: float, why: str = "") -> Line:
+        """The verdict; `why`: what kept the job from being asked for."""
         ours = self._ours()
         again = [job for job in ours if job.attempt > self._before[job.job_id].attempt]
         states: dict[str, int] = {}
@@ -159,7 +159,8 @@ class Story:
             "states": states,
         }
         if not self.is_well:
-            return Line(seconds, f"not well: {'; '.join(self._missing())}", facts)
+            missing = self._missing() + [why] * bool(why)
+            return Line(seconds, f"not well: {'; '.join(missing)}", facts)
         told = f"; of {plural(len(ours), 'job')} none is lost: {counted(states)}" if ours else ""
         told += f", {len(again)} started again" if again else ""
         return Line(seconds, f"all is well{told}", facts)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from penstock.cli.chaos.story import JobSeen, Kind, Line, Step, Story
 from penstock.cli.chaos.victim import Victim
 from penstock.client import Client, Patience
-from penstock.core.errors import RetryLater
+from penstock.core.errors import PenstockError, RetryLater
 from penstock.core.ids import uuid4
 from penstock.local.stack import Stack
 from penstock.runtime.clock import SystemClock
@@ -69,17 +69,18 @@ class Watch:
         (victim.wipe_and_kill if wipe else victim.kill)()
         began = self._clock.monotonic()
         self._say(story.beginning(victim.pid, wiped=wipe))
+        refused: list[str] = []
         if self._client is not None:
-            asking = threading.Thread(target=_ask, args=(self._client, probe, self._patience), daemon=True)
-            asking.start()
+            asking = (self._client, probe, self._patience, refused)
+            threading.Thread(target=_ask, args=asking, daemon=True).start()
         seconds = 0.0
-        while not story.is_well and seconds < self._patience:
+        while not story.is_well and seconds < self._patience and not refused:
             self._clock.sleep(LOOK_SECONDS, self._never)
             seconds = self._clock.monotonic() - began
             state, restarted = victim.now()
             self._say(story.component(seconds, state, restarted=restarted))
             self._look(story, probe, began)
-        self._tell(story.end(self._clock.monotonic() - began))
+        self._tell(story.end(self._clock.monotonic() - began, why="; ".join(refused)))
         return story.is_well
 
     def _look(self, story: Story, probe: str, began: float) -> None:
@@ -111,7 +112,10 @@ def _seen(job: living.JobNow) -> JobSeen:
     return JobSeen(job.job_id, f"{job.pipeline}/{job.name}", job.state, job.attempt, job.version)
 
 
-def _ask(client: Client, key: str, patience: float) -> None:
-    """Ask for a pipeline for as long as nobody takes the request."""
+def _ask(client: Client, key: str, patience: float, refused: list[str]) -> None:
+    """Ask for a pipeline for as long as nobody takes the request; `refused` gets why it never will be."""
     definition: dict[str, Any] = PROBE
-    Patience(patience).call(lambda: client.submit(key, definition=definition))
+    try:
+        Patience(patience).call(lambda: client.submit(key, definition=definition))
+    except PenstockError as error:
+        refused.append(str(error))

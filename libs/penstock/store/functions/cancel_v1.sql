@@ -26,17 +26,18 @@ BEGIN
         WHERE j.pipeline_id = p.id AND (w.job_id IS NULL OR j.id = w.job_id) OFFSET 0) AS j ON true;
     targets := array_remove(targets, NULL);
 
-    UPDATE cancels AS c SET applied_at = at
-    FROM json_to_recordset(wishes) AS w(tenant text, pipeline_id uuid, job_id uuid)
-    WHERE c.pipeline_id = w.pipeline_id AND c.tenant = w.tenant AND c.applied_at IS NULL
-        AND c.job_id IS NOT DISTINCT FROM w.job_id
-        AND EXISTS (SELECT FROM pipelines AS p WHERE p.id = w.pipeline_id AND p.tenant = w.tenant);
-
     PERFORM lock_families_v1(targets);
     PERFORM FROM open_pipelines AS o WHERE o.pipeline_id = ANY (whole
         || ARRAY(SELECT j.pipeline_id FROM jobs AS j WHERE j.id = ANY (targets)
             AND j.id BETWEEN targets[1] AND targets[cardinality(targets)]))
     ORDER BY o.pipeline_id FOR UPDATE OF o;
+
+    -- Behind those locks: two cancellers with the same wishes in another order would wait for each other here.
+    UPDATE cancels AS c SET applied_at = at
+    FROM json_to_recordset(wishes) AS w(tenant text, pipeline_id uuid, job_id uuid)
+    WHERE c.pipeline_id = w.pipeline_id AND c.tenant = w.tenant AND c.applied_at IS NULL
+        AND c.job_id IS NOT DISTINCT FROM w.job_id
+        AND EXISTS (SELECT FROM pipelines AS p WHERE p.id = w.pipeline_id AND p.tenant = w.tenant);
 
     WITH u AS (
         UPDATE jobs AS j SET

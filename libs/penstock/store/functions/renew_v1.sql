@@ -24,7 +24,8 @@ BEGIN
     PERFORM FROM json_to_recordset(held) AS h(job_id uuid) JOIN leases AS l ON l.job_id = h.job_id
     ORDER BY l.job_id FOR UPDATE OF l;
 
-    UPDATE leases AS l SET expires_at = at + make_interval(secs => greatest(ttl_seconds, l.lasts))
+    UPDATE leases AS l SET expires_at = greatest(l.expires_at,
+        at + make_interval(secs => greatest(ttl_seconds, l.lasts)))  -- never shorter: who waited here may be late
     FROM json_to_recordset(held) AS h(job_id uuid, token uuid, ended boolean)
     WHERE l.job_id = h.job_id AND l.token = h.token AND l.ending IS NULL
         AND (l.started OR l.cancelling OR h.ended);
