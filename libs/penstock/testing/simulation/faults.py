@@ -7,7 +7,7 @@ from typing import Any, Final, LiteralString, TypeVar
 
 from penstock.core.errors import RetryLater
 from penstock.events import topics
-from penstock.kafka.ports import Done
+from penstock.kafka.memory import MemorySender
 from penstock.kafka.records import Outgoing
 from penstock.store.database import Argument, Database, Params, Statement
 from penstock.testing.simulation.world import Actor, World
@@ -58,14 +58,14 @@ class FaultyDatabase(Database):
         return answer
 
 
-class FaultySender:
-    """A `Sender` on the world's bus. A runner's is not a boundary: it dies in other ways."""
+class FaultySender(MemorySender):
+    """The bus's own sender, with faults. A runner's is not a boundary: it dies in other ways."""
 
     def __init__(self, world: World, actor: Actor, *, boundary: bool = True) -> None:
+        super().__init__(world.bus)
         self._world = world
         self._actor = actor
         self._boundary = boundary
-        self._sender = world.bus.sender()
 
     def send(self, records: Sequence[Outgoing]) -> None:
         """See `Sender.send`."""
@@ -80,25 +80,12 @@ class FaultySender:
         failed = world.chance(world.rates.fail_after)
         if failed:
             records = records[: world.rng.randint(0, len(records))]
-        self._sender.send([copy for record in records for copy in self._copies(record)])
+        super().send([copy for record in records for copy in self._copies(record)])
         if failed:
             world.tell(name, f"is not told that {len(records)} records were published")
             raise RetryLater("simulated, and written in part", component="kafka")
         if self._boundary:
             world.pause(self._actor, "after publishing")
-
-    def post(self, records: Sequence[Outgoing], on_done: Done) -> None:
-        """See `Sender.post`."""
-        try:
-            self.send(records)
-        except RetryLater as error:
-            on_done(error)
-        else:
-            on_done(None)
-
-    def partitions(self, topic: str) -> int:
-        """See `Sender.partitions`."""
-        return self._sender.partitions(topic)
 
     def _copies(self, record: Outgoing) -> list[Outgoing]:
         world = self._world
