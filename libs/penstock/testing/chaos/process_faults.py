@@ -147,7 +147,16 @@ def server_asleep(name: str, field: Field) -> Drawn:
 
 def server_away(name: str, field: Field) -> Drawn:
     """A server that is down for a while."""
-    return _away(field, (name,), field.seconds(4, 8))
+    seconds = field.seconds(4, 8)
+
+    def act() -> int:
+        field.arena.hold(name)
+        field.wait(seconds)
+        field.arena.release(name)
+        field.within(READY_SECONDS, lambda: field.arena.is_ready(name))
+        return 1
+
+    return name, act
 
 
 def kafka_wiped(field: Field) -> Drawn:
@@ -246,19 +255,6 @@ def _frozen(field: Field, label: str, seconds: float) -> Drawn:
         return len(pids)
 
     return label, act
-
-
-def _away(field: Field, names: tuple[str, ...], seconds: float) -> Drawn:
-    def act() -> int:
-        for name in names:
-            field.arena.hold(name)
-        field.wait(seconds)
-        for name in names:
-            field.arena.release(name)
-        field.within(READY_SECONDS, lambda: all(map(field.arena.is_ready, names)))
-        return len(names)
-
-    return ", ".join(names), act
 
 
 FAULTS: Final[dict[str, Callable[[Field], Drawn]]] = {
