@@ -208,7 +208,7 @@ def test_a_drained_runner_ends_its_job_and_gives_back_what_waits(
     tmp_path.chmod(0o777)
     # What is granted waits for two and a half heartbeats, long enough to be seen waiting on any machine.
     clocks = {"PENSTOCK_HEARTBEAT_SECONDS": "4", "PENSTOCK_SESSION_TTL_SECONDS": "12"}
-    clocks["PENSTOCK_DRAIN_SECONDS"] = "100"
+    clocks |= {"PENSTOCK_DRAIN_SECONDS": "100", "PENSTOCK_EXCLUSIVE_SECONDS": "30"}
     with start_stack("--replicas=runner=0", **clocks) as stack, Runners(stack, clocks) as runners:
         runners.start("first")
         known, slow, quick = uuid4(), uuid4(), uuid4()
