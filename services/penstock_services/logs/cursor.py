@@ -24,6 +24,8 @@ LAST_ASK_SECONDS: Final = 5.0
 FIRST_STATE_SECONDS: Final = 0.02
 STATE_SECONDS: Final = 5.0
 """How long the end of a log waits for the state that its attempt ended in."""
+ANSWER_SECONDS: Final = 1.0
+"""How long a reader waits for an answer of Postgres, which may hang, before it goes on without."""
 
 log = logger(__name__)
 
@@ -69,7 +71,8 @@ class Cursor:
                 if not came:
                     patience = min(2 * patience, LAST_ASK_SECONDS)
                 if not came or self._library.memory.view(self._key, self.seq) is None:
-                    await self._ask()
+                    news.clear()
+                    await self._ask(news)
 
     async def _now(self) -> AsyncIterator[bytes]:
         view = self._view()
@@ -136,12 +139,22 @@ class Cursor:
                 patience = min(2 * patience, FIRST_ASK_SECONDS)
         return end
 
-    async def _ask(self) -> None:
+    async def _ask(self, news: asyncio.Event | None = None) -> None:
+        """Learn how the log stands, unless `news` come first: a server that hangs holds up no line."""
+        asking = asyncio.ensure_future(self._library.states.get(self._key))
+        coming = asyncio.ensure_future((news or asyncio.Event()).wait())
         try:
-            self._state = await self._library.states.get(self._key)
+            await asyncio.wait(
+                (asking, coming), timeout=ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if asking.done():
+                self._state = asking.result()
         except RetryLater as error:
             # What is in memory can be read all the same; the index is asked again when nothing comes.
             log.info("state of a log unknown for now", job_id=self._key[0], error=str(error))
+        finally:
+            asking.cancel()
+            coming.cancel()
 
 
 async def _comes(news: asyncio.Event, seconds: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -34,7 +35,14 @@ class AwayIndex(ModelIndex):
 
     away = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = threading.Event()
+        """Cleared: it hangs."""
+        self.answers.set()
+
     def states(self, keys: Sequence[LogKey]) -> dict[LogKey, LogState]:
+        self.answers.wait()
         if self.away:
             raise RetryLater("away", component="postgres")
         return super().states(keys)
@@ -247,6 +255,31 @@ async def test_with_postgres_away_memory_is_still_read(scene: Scene) -> None:
     scene.index.away = False
     scene.finish(7)
     assert b"".join([piece async for piece in reader]) == end(last_seq=7, state="SUCCESS")
+
+
+async def test_with_postgres_hanging_memory_is_read_and_followed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.01)
+    scene.index.answers.clear()
+    try:
+        scene.write(1, 5)
+        reader = Cursor(scene.library, KEY, 2).read(follow=True)
+        assert await anext(reader) == log_lines(2, 5)
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 600.0)
+        for number in (6, 7, 8):
+            assert await anext(reader) == b""
+            following = asyncio.ensure_future(anext(reader))
+            await asyncio.sleep(0.01)  # it asks again, and is not answered
+            scene.write(number, number, end=number == 8)
+            assert await following == log_lines(number, number)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await anext(reader)  # the end has no state yet
+    finally:
+        scene.index.answers.set()
+    scene.finish(8)
+    assert await scene.read(2) == log_lines(2, 8) + end(last_seq=8, state="SUCCESS")
 
 
 async def test_with_the_storage_away_a_reader_is_told(scene: Scene) -> None:
