@@ -22,7 +22,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 CANCELS_AT_ONCE: Final = 25
-"""In a transaction: each may be a pipeline of thousands of jobs, which are locked until it ends."""
+"""In a transaction, and there no more than make 1,000 jobs: they are locked until it ends."""
 
 
 def claim(
@@ -127,8 +127,8 @@ def cancel_all(
     """Cancel all of these, (tenant, pipeline, job or None), some in a transaction; the outcome of each."""
     rows = [{"tenant": tenant, "pipeline_id": one, "job_id": job_id} for tenant, one, job_id in wishes]
     outcomes: list[str] = []
-    for first in range(0, len(rows), CANCELS_AT_ONCE):
-        some = rows[first : first + CANCELS_AT_ONCE]
+    while len(outcomes) < len(rows):
+        some = rows[len(outcomes) : len(outcomes) + CANCELS_AT_ONCE]
         outcomes += changes.take(db.call("cancel_v1", to_json(some), actor))["outcomes"]
     return outcomes
 

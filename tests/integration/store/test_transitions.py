@@ -403,3 +403,18 @@ def test_many_cancels_are_one_transaction_with_an_outcome_each(db: Database) -> 
     assert jobs.cancel_all(db, again, [], actor=ACTOR) == []
     running.finish(0)
     assert running.state() == "CANCELLED"
+
+
+def test_a_transaction_takes_no_more_cancels_than_make_a_thousand_jobs(db: Database) -> None:
+    small, large, behind = World(db, [{}]), World(db, [{}] * 1000), World(db, [{}] * 2)
+    wishes: list[tuple[str, str, str | None]]
+    wishes = [("default", one.pipeline, None) for one in (small, large, behind, small)]
+    changes = Changes()
+    assert jobs.cancel_all(db, changes, wishes, actor=ACTOR) == ["cancelled"] * 3 + ["terminal"]
+    assert len(changes.outbox_ids) == 2, "what stands behind the large one has a transaction of its own"
+    assert {one.state() for one in (small, large, behind)} == {"CANCELLED"}
+    alone = World(db, [{}] * 2), World(db, [{}] * 1001)
+    wishes = [("default", one.pipeline, one.jobs[0]) for one in alone] * 2
+    changes = Changes()
+    assert jobs.cancel_all(db, changes, wishes, actor=ACTOR) == ["cancelled"] * 4
+    assert len(changes.outbox_ids) == 1, "a single job is one, whatever its pipeline has"
