@@ -144,9 +144,7 @@ class Cursor:
         asking = asyncio.ensure_future(self._library.states.get(self._key))
         coming = asyncio.ensure_future((news or asyncio.Event()).wait())
         try:
-            await asyncio.wait(
-                (asking, coming), timeout=ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait((asking, coming), timeout=ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if asking.done():
                 self._state = asking.result()
         except RetryLater as error:

@@ -84,6 +84,7 @@ class Session:
         self._fresh = FRESH_HEARTBEATS * heartbeat_seconds
         self._start_by = START_HEARTBEATS * heartbeat_seconds
         self._unconfirmed = unconfirmed_seconds
+        self._asked_of_late = max(unconfirmed_seconds / 2, 2 * self._fresh)
         self._sent: dict[int, float] = {}
         """When each heartbeat was sent that grants or a confirmation may still answer."""
         self._confirmed_at: float | None = None
@@ -158,8 +159,16 @@ class Session:
         return longer
 
     def look(self, now: float) -> bool:
-        """See whether the session is cut off now; then what runs here must be held for lost (protocol §4)."""
-        self.cut_off = self._confirmed_at is not None and now - self._confirmed_at > self._unconfirmed
+        """See whether the session is cut off now; then what runs here must be held for lost (protocol §4).
+
+        A machine that slept, and whose clock says so, is no evidence: of late a heartbeat must have been sent
+        that had time to be answered.
+        """
+        self.cut_off = (
+            self._confirmed_at is not None
+            and now - self._confirmed_at > self._unconfirmed
+            and any(self._fresh <= now - sent <= self._asked_of_late for sent in self._sent.values())
+        )
         return self.cut_off
 
     def held(self) -> list[Held]:

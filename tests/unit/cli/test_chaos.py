@@ -130,11 +130,20 @@ def test_of_many_jobs_only_some_are_followed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("worker", "replica", "its"),
-    [("host/runner-1", 1, True), ("host/runner-1", 0, False), ("box", 0, True), ("", 0, True)],
+    ("worker", "its"),
+    [
+        ("box/runner-1", True),
+        ("box/runner-0", False),
+        ("other/runner-1", False),
+        ("box/runner", False),
+        ("", False),
+    ],
 )
-def test_a_runner_is_known_by_its_state_folder(worker: str, replica: int, its: bool) -> None:
-    assert is_of(JobNow("1", "shop", "test", "RUNNING", 1, 3, worker), replica) is its
+def test_a_runner_is_known_by_its_host_and_state_folder(
+    worker: str, its: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "box")
+    assert is_of(JobNow("1", "shop", "test", "RUNNING", 1, 3, worker), 1) is its
 
 
 @pytest.mark.parametrize("words", [["worker"], ["service", "advancer"], ["kafka", "--wipe"], ["postgres"]])

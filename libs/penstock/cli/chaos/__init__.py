@@ -18,7 +18,8 @@ from penstock.local.services import SERVICES
 from penstock.local.stack import read_stack
 
 F = TypeVar("F", bound=Callable[..., Any])
-SECONDS = 120.0
+SECONDS = 180.0
+"""More than the lease of an exclusive job and its grace."""
 
 
 def _options(command: F) -> F:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -103,9 +104,8 @@ class Watch:
 
 
 def is_of(job: living.JobNow, replica: int) -> bool:
-    """Whether this replica of the stack's runner holds the job: by its state folder, or its only name."""
-    folder = job.worker.rpartition("/")[2]
-    return folder == f"runner-{replica}" or not folder.startswith("runner-")
+    """Whether this replica of the stack's runner holds the job: it is named by its host and state folder."""
+    return job.worker == f"{socket.gethostname()}/runner-{replica}"
 
 
 def _seen(job: living.JobNow) -> JobSeen:

@@ -207,34 +207,54 @@ def test_busy_while_anything_is_in_hand(session: Session, new_grant: NewGrant) -
     assert session.running == 0
 
 
+def beat_until(session: Session, end: float) -> None:
+    """A heartbeat every 5 s, the last one at this time."""
+    last = session._sent[session.beats]
+    for n in range(1, round((end - last) / 5) + 1):
+        session.beat(last + 5 * n)
+
+
 def test_a_session_is_cut_off_when_no_heartbeat_is_confirmed(session: Session) -> None:
+    beat_until(session, 700.0)
     assert not session.look(700.0)
     assert session.look(701.0)
-    session.beat(690.0)
-    session.beat(695.0)
-    session.confirm(2)
-    assert not session.look(1290.0), "counted from the sending of the confirmed heartbeat"
+    session.confirm(121)
+    beat_until(session, 1300.0)
+    assert not session.look(1300.0), "counted from the sending of the confirmed heartbeat"
+    session.confirm(120)
+    session.confirm(9999)
+    assert not session.look(1300.0)
+    assert session.look(1301.0)
+    session.confirm(122)
+    assert not session.look(1301.0)
+
+
+def test_a_machine_that_slept_has_time_to_be_answered(session: Session) -> None:
+    session.beat(105.0)
     session.confirm(1)
-    session.confirm(99)
-    assert not session.look(1290.0)
-    assert session.look(1291.0)
+    assert not session.look(3700.0), "the clock went on, nobody was asked"
+    session.beat(3700.0)
+    session.beat(3705.0)
+    assert not session.look(3709.0)
+    assert session.look(3710.0), "awake, and not answered"
     session.confirm(3)
-    assert not session.look(1291.0)
+    assert not session.look(3710.0)
 
 
 def test_a_session_that_is_cut_off_accepts_nothing(session: Session, new_grant: NewGrant) -> None:
-    session.look(701.0)
-    session.beat(701.0)
+    beat_until(session, 700.0)
+    assert session.look(701.0)
+    n = session.beat(701.0)
     assert session.state == "DRAINING"
     grant = new_grant()
-    assert session.accept(2, [grant], 702.0) == [grant]
-    session.confirm(2)
+    assert session.accept(n, [grant], 702.0) == [grant]
+    session.confirm(n)
     session.look(703.0)
     assert session.state == "IDLE"
 
 
 def test_an_old_heartbeat_confirms_nothing(session: Session) -> None:
-    session.beat(750.0)
+    beat_until(session, 740.0)
     session.confirm(1)
     assert session.look(750.0)
 
