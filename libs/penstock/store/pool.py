@@ -14,7 +14,9 @@ from penstock.store.database import Database
 CALL_SECONDS: Final = 10.0
 """A call that has no answer by then counts as failed; its outcome is unknown."""
 SHUN_SECONDS: Final = 1.0
-"""So long after that no other call is tried: each of them would wait as long for a server that is silent."""
+"""So long after that no other call is tried."""
+SILENT_SECONDS: Final = 1.0
+"""How long the next ones wait, until one is answered: a server that hangs is to cost nobody ten seconds twice."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,6 +32,7 @@ class Pool:
         self._application = application
         self._call_seconds = call_seconds
         self._shunned_until = 0.0
+        self._silent = False
         self._local = threading.local()
         self._opened: list[Database] = []
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="store", initializer=self._open)
@@ -46,13 +49,15 @@ class Pool:
         if loop.time() < self._shunned_until:
             raise RetryLater("postgres: it did not answer just now", component="postgres")
         called = loop.run_in_executor(self._threads, lambda: function(self._local.database, *args, **kwargs))
+        patience = min(SILENT_SECONDS, self._call_seconds) if self._silent else self._call_seconds
         try:
-            return await asyncio.wait_for(called, self._call_seconds)
+            answer = await asyncio.wait_for(called, patience)
         except TimeoutError:
+            self._silent = True
             self._shunned_until = loop.time() + SHUN_SECONDS
-            raise RetryLater(
-                f"postgres: no answer within {self._call_seconds:g} s", component="postgres"
-            ) from None
+            raise RetryLater(f"postgres: no answer within {patience:g} s", component="postgres") from None
+        self._silent = False
+        return answer
 
     def close(self) -> None:
         """Wait for the calls that run, drop those that wait, close the connections."""

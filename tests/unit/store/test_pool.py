@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from penstock.core.errors import RetryLater
+from penstock.store import pool as module
 from penstock.store.database import Database
 from penstock.store.pool import Pool
 
@@ -50,3 +51,24 @@ async def test_silence(pool: Pool) -> None:
     with pytest.raises(RetryLater, match="just now"):
         await pool.run(call)
     silent.set()
+
+
+async def test_a_silent_server_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHUN_SECONDS", 0.0)
+    monkeypatch.setattr(module, "SILENT_SECONDS", 0.01)
+    patient = Pool("", "test", size=2, call_seconds=0.2)
+    answers = threading.Event()
+
+    def call(_db: Database) -> bool:
+        return answers.wait(30)
+
+    for seconds in ("0.2", "0.01", "0.01"):
+        with pytest.raises(RetryLater, match=f"within {seconds} s"):
+            await patient.run(call)
+    answers.set()
+    assert await patient.run(lambda _db: True)
+    answers.clear()
+    with pytest.raises(RetryLater, match="within 0.2 s"):
+        await patient.run(call)
+    answers.set()
+    patient.close()
