@@ -16,7 +16,7 @@ CALL_SECONDS: Final = 10.0
 SHUN_SECONDS: Final = 1.0
 """So long after that no other call is tried."""
 SILENT_SECONDS: Final = 1.0
-"""How long the next ones wait, until one is answered: a server that hangs is to cost nobody ten seconds twice."""
+"""How long the next ones wait, until one is answered: not ten seconds each for a server that hangs."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
