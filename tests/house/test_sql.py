@@ -19,6 +19,12 @@ SESSION_STATE: Final = re.compile(
     r"|pg_(?:try_)?advisory_lock\w*|nextval)\b"
 )
 """What outlives a transaction; `set_config(…, true)` does not."""
+GIVEN: Final = r"json_to_recordset\([^()]*\)\s*AS\s+\w+\s*\([^()]*(?:\([^()]*\)[^()]*)*\)"
+TURNED_ROUND: Final = (
+    re.compile(rf"{GIVEN}\s+(?:(?:LEFT|INNER|CROSS)\s+)?JOIN\s+(?!LATERAL)(\w+)"),
+    re.compile(rf"UPDATE\s+(\w+)\s[^;]*?\sFROM\s+{GIVEN}\s+WHERE(?![^;]*?\w+\s=\sANY\s)"),
+)
+"""A table joined with an argument: by a plan that was made while it was small, it is read whole each time."""
 
 
 def function_faults(root: Path) -> list[str]:
@@ -59,6 +65,9 @@ def _faults(name: str, text: str) -> Iterator[str]:
         yield "has a SET clause, which costs every call"
     if re.search(r"\bLOOP\b", body) and not LOOPS_OVER_TABLES.fullmatch(name):
         yield "loops"
+    for pattern in TURNED_ROUND:
+        if table := pattern.search(body):
+            yield f"joins {table[1]} with its argument: look rows up by = ANY (array) or LATERAL (… OFFSET 0)"
     if session := SESSION_STATE.search(body):
         yield f"uses {session[0]}: a transaction pooler gives every transaction another session"
 
@@ -137,6 +146,19 @@ $$;
             "good_v1.sql",
             GOOD.replace("UPDATE", "PERFORM set_config('a', 'b', false); UPDATE"),
             "uses set_config",
+        ),
+        (
+            "good_v1.sql",
+            GOOD.replace(
+                "id = i",
+                "id = i AND EXISTS (SELECT FROM json_to_recordset(a) AS a(id uuid) JOIN jobs AS j ON true)",
+            ),
+            "joins jobs with its argument",
+        ),
+        (
+            "good_v1.sql",
+            GOOD.replace("unnest(ids) AS i", "json_to_recordset(a) AS a(id uuid)"),
+            "joins jobs with",
         ),
     ],
 )

@@ -9,6 +9,7 @@ LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at        timestamptz := clock_v1();
     targets   uuid[];
+    named     uuid[];
     whole     uuid[];
     changed   jobs[];
     ended     jobs[];
@@ -30,10 +31,12 @@ BEGIN
                 WHERE p.id = (a.wish ->> 'pipeline_id')::uuid AND p.tenant = a.wish ->> 'tenant' OFFSET 0) AS s ON true) AS w;
     END IF;
 
-    SELECT array_agg(DISTINCT j.id ORDER BY j.id), array_agg(DISTINCT p.id ORDER BY p.id) FILTER (WHERE w.job_id IS NULL)
-    INTO targets, whole
+    SELECT array_agg(DISTINCT j.id ORDER BY j.id), array_agg(DISTINCT p.id ORDER BY p.id),
+        array_agg(DISTINCT p.id ORDER BY p.id) FILTER (WHERE w.job_id IS NULL)
+    INTO targets, named, whole
     FROM json_to_recordset(wishes) AS w(tenant text, pipeline_id uuid, job_id uuid)
-    JOIN pipelines AS p ON p.id = w.pipeline_id AND p.tenant = w.tenant
+    CROSS JOIN LATERAL (SELECT p.id FROM pipelines AS p
+        WHERE p.id = w.pipeline_id AND p.tenant = w.tenant OFFSET 0) AS p
     LEFT JOIN LATERAL (SELECT j.id FROM jobs AS j
         WHERE j.pipeline_id = p.id AND (w.job_id IS NULL OR j.id = w.job_id) OFFSET 0) AS j ON true;
     targets := array_remove(targets, NULL);
@@ -47,7 +50,8 @@ BEGIN
     -- Behind those locks: two cancellers with the same wishes in another order would wait for each other here.
     UPDATE cancels AS c SET applied_at = at
     FROM json_to_recordset(wishes) AS w(tenant text, pipeline_id uuid, job_id uuid)
-    WHERE c.pipeline_id = w.pipeline_id AND c.tenant = w.tenant AND c.applied_at IS NULL
+    WHERE c.pipeline_id = ANY (named) AND c.pipeline_id = w.pipeline_id AND c.tenant = w.tenant
+        AND c.applied_at IS NULL
         AND c.job_id IS NOT DISTINCT FROM w.job_id
         AND EXISTS (SELECT FROM pipelines AS p WHERE p.id = w.pipeline_id AND p.tenant = w.tenant);
 

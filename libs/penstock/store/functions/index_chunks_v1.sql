@@ -10,10 +10,10 @@ CREATE OR REPLACE FUNCTION index_chunks_v1(items json) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at      timestamptz := clock_v1();
+    named   uuid[] := ARRAY(SELECT i.job_id FROM json_to_recordset(items) AS i(job_id uuid));
     indexed json;
 BEGIN
-    PERFORM FROM json_to_recordset(items) AS i(job_id uuid, attempt int)
-    JOIN log_heads AS h ON h.job_id = i.job_id AND h.attempt = i.attempt
+    PERFORM FROM log_heads AS h WHERE h.job_id = ANY (named)
     ORDER BY h.job_id, h.attempt FOR UPDATE OF h;
 
     WITH i AS (
@@ -23,7 +23,8 @@ BEGIN
         UPDATE log_heads AS h SET lines = i.lines, last_seq = i.last_seq, partition = i.partition,
             end_seq = coalesce(h.end_seq, i.end_seq),
             closed = h.closed OR i.closes OR coalesce(i.lines = coalesce(h.end_seq, i.end_seq), false)
-        FROM i WHERE h.job_id = i.job_id AND h.attempt = i.attempt AND h.lines = i.lines_before
+        FROM i WHERE h.job_id = i.job_id AND h.attempt = i.attempt AND h.job_id = ANY (named)
+            AND h.lines = i.lines_before
         RETURNING h.job_id, h.attempt
     ), made AS (
         INSERT INTO log_heads (job_id, attempt, tenant, partition, lines, last_seq, end_seq, closed)

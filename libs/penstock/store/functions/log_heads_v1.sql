@@ -13,6 +13,7 @@ BEGIN
                     FROM log_chunks AS c WHERE c.job_id = h.job_id AND c.attempt = h.attempt) AS g
                 WHERE g.first <= g.last) END) ORDER BY h.job_id, h.attempt), '[]')
         FROM json_to_recordset(attempts) AS k(job_id uuid, attempt int)
-        JOIN log_heads AS h ON h.job_id = k.job_id AND h.attempt = k.attempt);
+        CROSS JOIN LATERAL (SELECT * FROM log_heads AS h
+            WHERE h.job_id = k.job_id AND h.attempt = k.attempt OFFSET 0) AS h);
 END
 $$;

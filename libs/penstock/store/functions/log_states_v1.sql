@@ -11,7 +11,9 @@ BEGIN
             'state', a.state, 'reported_seq', a.last_seq,
             'ended_seconds', extract(epoch FROM at - a.ended_at)::float8) ORDER BY k.job_id, k.attempt), '[]')
         FROM json_to_recordset(wanted) AS k(job_id uuid, attempt int)
-        LEFT JOIN log_heads AS h ON h.job_id = k.job_id AND h.attempt = k.attempt
-        LEFT JOIN attempts AS a ON a.job_id = k.job_id AND a.attempt = k.attempt);
+        LEFT JOIN LATERAL (SELECT * FROM log_heads AS h
+            WHERE h.job_id = k.job_id AND h.attempt = k.attempt OFFSET 0) AS h ON true
+        LEFT JOIN LATERAL (SELECT * FROM attempts AS a
+            WHERE a.job_id = k.job_id AND a.attempt = k.attempt OFFSET 0) AS a ON true);
 END
 $$;

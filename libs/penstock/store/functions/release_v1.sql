@@ -11,16 +11,18 @@ CREATE OR REPLACE FUNCTION release_v1(items json, only_expired boolean, retry_ba
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at      timestamptz := clock_v1();
+    named   uuid[] := ARRAY(SELECT i.job_id FROM json_to_recordset(items) AS i(job_id uuid) ORDER BY 1);
+    low     uuid := named[1];
+    high    uuid := named[cardinality(named)];
     changed jobs[];
     queued  jobs[];
     ended   jobs[];
     events  json;
 BEGIN
-    PERFORM lock_families_v1(ARRAY(SELECT i.job_id FROM json_to_recordset(items) AS i(job_id uuid)));
+    PERFORM lock_families_v1(named);
     -- renew_v1 locks leases only. What it renewed until here is seen below, and what it renews from here on
     -- waits and finds the lease gone: an attempt that was told ok is not taken back.
-    PERFORM FROM json_to_recordset(items) AS i(job_id uuid) JOIN leases AS l ON l.job_id = i.job_id
-    ORDER BY l.job_id FOR UPDATE OF l;
+    PERFORM FROM leases AS l WHERE l.job_id = ANY (named) ORDER BY l.job_id FOR UPDATE OF l;
 
     WITH n AS (
         SELECT j.id, l.session_id, l.assigned_at, l.started_at, l.ending IS NULL AS lost,
@@ -37,7 +39,8 @@ BEGIN
                 WHEN only_expired AND j.unstarted + 1 >= max_claims THEN 'start-refused'
                 WHEN only_expired THEN 'start-timeout' END AS why
         FROM json_to_recordset(items) AS i(job_id uuid, token uuid, jitter double precision)
-        JOIN jobs AS j ON j.id = i.job_id AND j.token = i.token
+        CROSS JOIN LATERAL (SELECT * FROM jobs AS j
+            WHERE j.id = i.job_id AND j.id BETWEEN low AND high AND j.token = i.token OFFSET 0) AS j
         CROSS JOIN LATERAL (SELECT * FROM leases AS l WHERE l.job_id = i.job_id OFFSET 0) AS l
         WHERE l.token = i.token AND CASE WHEN only_expired THEN l.expires_at < at ELSE j.state <> 'RUNNING' END
     ), u AS (
@@ -46,7 +49,7 @@ BEGIN
             infra_tries = j.infra_tries + (j.state = 'RUNNING' AND n.lost)::int,
             unstarted = j.unstarted + (j.state = 'ASSIGNED' AND only_expired)::int, token = NULL,
             changed_at = at
-        FROM n WHERE j.id = n.id
+        FROM n WHERE j.id = n.id AND j.id = ANY (named) AND j.id BETWEEN low AND high
         RETURNING j AS job, n.session_id, n.assigned_at, n.started_at, n.jitter
     ), gone AS (
         DELETE FROM leases AS l WHERE l.job_id = ANY (ARRAY(SELECT (u.job).id FROM u))

@@ -6,23 +6,25 @@ CREATE OR REPLACE FUNCTION start_v1(starts json, ttl_seconds double precision, a
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at      timestamptz := clock_v1();
+    named   uuid[] := ARRAY(SELECT s.job_id FROM json_to_recordset(starts) AS s(job_id uuid) ORDER BY 1);
+    low     uuid := named[1];
+    high    uuid := named[cardinality(named)];
     started jobs[];
     begun   uuid[];
-    current json;
+    current uuid[];
     events  json;
 BEGIN
-    PERFORM FROM json_to_recordset(starts) AS s(job_id uuid) JOIN jobs AS j ON j.id = s.job_id
+    PERFORM FROM jobs AS j WHERE j.id = ANY (named) AND j.id BETWEEN low AND high
     ORDER BY j.id FOR UPDATE OF j;
 
-    SELECT coalesce(json_agg(j.id), '[]') INTO current
-    FROM json_to_recordset(starts) AS s(job_id uuid, token uuid)
-    JOIN jobs AS j ON j.id = s.job_id AND j.token = s.token;
+    current := ARRAY(SELECT s.job_id FROM json_to_recordset(starts) AS s(job_id uuid, token uuid)
+        CROSS JOIN LATERAL (SELECT FROM jobs AS j
+            WHERE j.id = s.job_id AND j.id BETWEEN low AND high AND j.token = s.token OFFSET 0) AS j);
 
     WITH u AS (
         UPDATE jobs AS j SET state = 'RUNNING', previous = j.state, version = j.version + 1,
             tries = j.tries + 1, unstarted = 0, changed_at = at
-        FROM json_to_recordset(starts) AS s(job_id uuid, token uuid)
-        WHERE j.id = s.job_id AND j.token = s.token AND j.state = 'ASSIGNED'
+        WHERE j.id = ANY (current) AND j.id BETWEEN low AND high AND j.state = 'ASSIGNED'
         RETURNING j AS job
     ), l AS (
         UPDATE leases AS l SET started = true, started_at = at,
@@ -32,7 +34,7 @@ BEGIN
     SELECT array_agg(u.job) INTO started FROM u;
 
     IF started IS NULL THEN
-        RETURN json_build_object('events', json_build_array(), 'current', current);
+        RETURN json_build_object('events', json_build_array(), 'current', to_json(current));
     END IF;
     INSERT INTO timers (job_id, kind, due_at, token)
     SELECT b.id, 'run', at + make_interval(secs => coalesce((s.spec ->> 'timeout')::float8, 3600)), b.token
@@ -43,6 +45,6 @@ BEGIN
     events := json_build_array(json_build_object('jobs', record_jobs_v1(started, NULL, actor)),
         CASE WHEN cardinality(begun) > 0 THEN settle_v1(NULL, begun, at, actor) END);
     RETURN json_build_object('outbox_id', publish_v1(events, at, actor), 'events', events,
-        'current', current);
+        'current', to_json(current));
 END
 $$;

@@ -15,7 +15,11 @@ RENEW_WITHOUT_FENCE: Final = (
         "l.job_id = h.job_id AND l.token = h.token AND l.ending",
         "l.job_id = h.job_id AND l.ending",
     ),
-    Text("renew_v1", "ON l.job_id = h.job_id AND l.token = h.token) AS v", "ON l.job_id = h.job_id) AS v"),
+    Text(
+        "renew_v1",
+        "WHERE l.job_id = h.job_id AND l.token = h.token OFFSET 0) AS l ON true",
+        "WHERE l.job_id = h.job_id OFFSET 0) AS l ON true",
+    ),
 )
 RELEASE_WITHOUT_OUTBOX: Final = (
     Text("release_v1", "'outbox_id', publish_v1(events, at, actor)", "'outbox_id', NULL"),
@@ -101,6 +105,10 @@ CANCEL_FOR_ANYBODY: Final = (
     Text(
         "request_cancel_v1", "WHERE p.id = of_pipeline AND p.tenant = of_tenant", "WHERE p.id = of_pipeline"
     ),
-    Text("cancel_v1", "ON p.id = w.pipeline_id AND p.tenant = w.tenant", "ON p.id = w.pipeline_id"),
+    Text(
+        "cancel_v1",
+        "WHERE p.id = w.pipeline_id AND p.tenant = w.tenant OFFSET 0",
+        "WHERE p.id = w.pipeline_id OFFSET 0",
+    ),
     Text("cancel_v1", "WHERE p.id = w.pipeline_id AND p.tenant = w.tenant);", "WHERE p.id = w.pipeline_id);"),
 )
