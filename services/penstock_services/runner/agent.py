@@ -18,6 +18,7 @@ from penstock.events.workers import Capacity, Control, Heartbeat, Offer, WorkerS
 from penstock.runtime.log import logger
 from penstock.runtime.run import Process
 from penstock_services.runner.attempts import Attempts
+from penstock_services.runner.cgroup import ControlGroup
 from penstock_services.runner.executors import AnyExecutor, ExecutorPlace, load_executors
 from penstock_services.runner.folder import StateFolder, remove_all
 from penstock_services.runner.journal import Journal
@@ -75,7 +76,7 @@ class Agent:
         self._reporter = Reporter(
             self._journal, self._transport, session_id, clock, delivery.report_retry_seconds
         )
-        self._guards = Guards()
+        self._guards = Guards(ControlGroup(folder.group))
         place = ExecutorPlace(folder.work, settings.place, self._guards)
         executors = load(place) if load else load_executors(place, settings.offer.executors)
         self._introduction = introduction(session_id, settings, folder.path.name, sorted(executors))

@@ -16,7 +16,10 @@ MAX_RUNNERS: Final = 1_000
 
 
 class StateFolder:
-    """`journal`, `spool/`, `work/` (workspaces) and `kept/` of one runner, locked until the process ends."""
+    """Of one runner, locked until the process ends.
+
+    In it: `journal`, `spool/`, `work/` (workspaces), `kept/`, and `group`, which names its control group.
+    """
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
@@ -24,6 +27,7 @@ class StateFolder:
         self.journal = path / "journal"
         self.spool = path / "spool"
         self.work = path / "work"
+        self.group = path / "group"
 
     @classmethod
     def claim(cls, state_dir: str, instance: str) -> StateFolder:

@@ -348,10 +348,13 @@ class Guard:
 
 
 def main() -> None:
-    """Serve the socket whose descriptor is the only argument."""
+    """Serve the socket whose descriptor is the first argument; the second is the file of a control group."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     become_subreaper()
+    if sys.argv[2]:
+        with contextlib.suppress(OSError):
+            Path(sys.argv[2]).write_text("0", "ascii")
     conceal()  # it has seen the secrets of earlier attempts
     orders = socket.socket(fileno=int(sys.argv[1]))
     orders.set_inheritable(False)  # no job may hold it

@@ -21,6 +21,7 @@ import msgspec
 from penstock.core.errors import PenstockError
 from penstock.runtime.log import logger
 from penstock_services.runner import guard as program
+from penstock_services.runner.cgroup import ControlGroup
 
 PROGRAM: Final = Path(program.__file__)
 ANSWER_BYTES: Final = 64 * 1024
@@ -81,13 +82,13 @@ _answers: Final = msgspec.json.Decoder(Ended)
 class Guard:
     """One guard process. One attempt at a time: `attach`, then `run` steps until one answers `dead`."""
 
-    def __init__(self) -> None:
-        """Start it; it boots while the caller goes on."""
+    def __init__(self, group: str) -> None:
+        """Start it; it boots while the caller goes on. `group`: see `ControlGroup.entry`."""
         self._loop = asyncio.get_running_loop()
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(PROGRAM), str(theirs.fileno())],
+                [sys.executable, "-I", "-S", str(PROGRAM), str(theirs.fileno()), group],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -214,7 +215,9 @@ class Guard:
 class Guards:
     """The idle guards of a runner; `take` one for an attempt, `give` it back when the attempt is dead."""
 
-    def __init__(self) -> None:
+    def __init__(self, group: ControlGroup) -> None:
+        """`group`: where guards live, and all that they start."""
+        self._group = group
         self._idle: list[Guard] = []
         self._all: set[Guard] = set()
         # Whoever embeds a runner may have children of its own: they are no job's orphans.
@@ -228,7 +231,7 @@ class Guards:
             if not guard.lost:
                 return guard
             self._forget(guard)
-        guard = Guard()
+        guard = Guard(self._group.entry())
         self._all.add(guard)
         return guard
 
@@ -256,6 +259,7 @@ class Guards:
             self._forget(guard)
         for guard in guards:
             await guard.wait_closed()
+        await asyncio.to_thread(self._group.close)
 
     def _forget(self, guard: Guard) -> None:
         self._all.discard(guard)

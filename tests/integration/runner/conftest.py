@@ -14,6 +14,7 @@ import pytest
 from penstock.core.ids import uuid4, uuid7
 from penstock.events.jobs import Grant
 from penstock_services.runner import guard
+from penstock_services.runner.cgroup import ControlGroup
 from penstock_services.runner.executors import ExecutorPlace, Result
 from penstock_services.runner.executors.process import ProcessExecutor
 from penstock_services.runner.frames import Stream
@@ -112,7 +113,7 @@ def machine(tmp_path: Path) -> MakeMachine:
 
     @asynccontextmanager
     async def make(**settings: Any) -> AsyncIterator[Machine]:
-        guards = Guards()
+        guards = Guards(ControlGroup(tmp_path / "group"))
         # Servers of the test run among them, which fork as they please.
         before = frozenset(guard.descendants(os.getpid()))
         it = Machine(tmp_path, guards, PlaceSettings(**settings))

@@ -44,6 +44,7 @@ from penstock.events.jobs import Grant
 from penstock.runtime.clock import SystemClock
 from penstock_services.runner.executors import ExecutorPlace
 from penstock_services.runner.executors.process import ProcessExecutor
+from penstock_services.runner.cgroup import ControlGroup
 from penstock_services.runner.processes import Guards
 from penstock_services.runner.settings import PlaceSettings
 
@@ -60,7 +61,7 @@ class Output:
 async def main():
     folder, script, seconds, grace = sys.argv[1:]
     now = SystemClock().monotonic
-    guards = Guards()
+    guards = Guards(ControlGroup(Path(folder) / "group"))
     executor = ProcessExecutor(ExecutorPlace(Path(folder), PlaceSettings(), guards))
     spec = {"steps": [{"name": "all", "run": script}], "grace": float(grace)}
     grant = Grant("job", 1, "token", "p", "default", "job", spec, lease=60.0)

@@ -9,6 +9,7 @@ import pytest
 
 from penstock.core.errors import StopProcess
 from penstock.events.jobs import Grant
+from penstock_services.runner.cgroup import ControlGroup
 from penstock_services.runner.executors import (
     AnyExecutor,
     Executor,
@@ -22,7 +23,8 @@ from penstock_services.runner.settings import PlaceSettings
 
 def loaded(tmp_path: Path, names: Sequence[str] = ()) -> dict[str, AnyExecutor]:
     async def body() -> dict[str, AnyExecutor]:
-        return load_executors(ExecutorPlace(tmp_path / "work", PlaceSettings(), Guards()), names)
+        guards = Guards(ControlGroup(tmp_path / "group"))
+        return load_executors(ExecutorPlace(tmp_path / "work", PlaceSettings(), guards), names)
 
     return asyncio.run(body())
 

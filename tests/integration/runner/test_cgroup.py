@@ -1,0 +1,103 @@
+"""Runner and guards killed at once: the runner's next life ends what they left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from penstock_services.runner.cgroup import ControlGroup, own_group
+
+RUNNER = """
+import asyncio, os, sys
+from pathlib import Path
+from penstock.events.jobs import Grant
+from penstock_services.runner.cgroup import ControlGroup
+from penstock_services.runner.executors import ExecutorPlace
+from penstock_services.runner.executors.process import ProcessExecutor
+from penstock_services.runner.processes import Guards
+from penstock_services.runner.settings import PlaceSettings
+
+class Out:
+    full = False
+    def write(self, stream, data):
+        os.write(1, data)
+
+async def main():
+    folder = Path(sys.argv[1])
+    guards = Guards(ControlGroup(folder / "group"))
+    executor = ProcessExecutor(ExecutorPlace(folder, PlaceSettings(), guards))
+    script = "setsid sh -c 'sleep 600 & echo $!; wait' & sleep 600 & echo $!; echo $PPID; wait"
+    spec = {"steps": [{"name": "all", "run": script}]}
+    await executor.run(Grant("job", 1, "token", "p", "default", "job", spec), Out())
+
+asyncio.run(main())
+"""
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """Where a group may be had."""
+    probe = ControlGroup(tmp_path / "probe")
+    if not probe.entry():
+        pytest.skip(f"there is no control group of our own here (cgroup v2: {own_group()})")
+    probe.close()
+    return tmp_path / "group"
+
+
+@pytest.mark.timeout(60)
+def test_what_outlived_runner_and_guard_is_ended_by_the_next_life(record: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", RUNNER, str(record.parent)], stdout=subprocess.PIPE, text=True
+    ) as runner:
+        assert runner.stdout is not None
+        first, second, guard = sorted(int(runner.stdout.readline()) for _ in range(3))
+        pids = {first, second, guard}
+        guard = next(pid for pid in pids if b"guard.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        for pid in (runner.pid, guard):
+            os.kill(pid, signal.SIGSTOP)
+        for pid in (runner.pid, guard):
+            os.kill(pid, signal.SIGKILL)
+    left = pids - {guard}
+    assert all(map(is_running, left)), "nobody is there to see to their end"
+    group = Path(record.read_text())
+    ControlGroup(record)
+    deadline = time.monotonic() + 10
+    while any(map(is_running, left)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not group.exists()
+    assert not record.exists()
+
+
+def test_a_record_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    record, other = tmp_path / "group", tmp_path / "other"
+    other.mkdir()
+    record.write_text(str(other))
+    ControlGroup(record)
+    assert other.is_dir()
+    record.write_text(str(tmp_path / "penstock-gone"))
+    ControlGroup(record)
+    assert not record.exists()
+
+
+def test_a_group_is_given_back(record: Path) -> None:
+    group = ControlGroup(record)
+    assert group.entry() == group.entry()
+    made = Path(record.read_text())
+    assert made.is_dir()
+    group.close()
+    assert not made.exists()
+    assert not record.exists()
