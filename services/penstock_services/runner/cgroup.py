@@ -98,5 +98,7 @@ def _end(group: Path) -> None:
                 break
             pause(LOOK_SECONDS)
         group.rmdir()
+    except FileNotFoundError:
+        pass  # the last guard did it
     except OSError as error:
         log.warning("control group not removed", group=str(group), error=str(error))

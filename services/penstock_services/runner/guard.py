@@ -352,13 +352,28 @@ def main() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     become_subreaper()
-    if sys.argv[2]:
-        with contextlib.suppress(OSError):
-            Path(sys.argv[2]).write_text("0", "ascii")
+    _join(sys.argv[2])
     conceal()  # it has seen the secrets of earlier attempts
     orders = socket.socket(fileno=int(sys.argv[1]))
     orders.set_inheritable(False)  # no job may hold it
     Guard(orders).serve()
+    _leave(sys.argv[2])
+
+
+def _join(entry: str) -> None:
+    """Enter the control group of which this is the file, if any."""
+    if entry:
+        with contextlib.suppress(OSError):
+            Path(entry).write_text("0", "ascii")
+
+
+def _leave(entry: str) -> None:
+    """The last one out removes it: a runner that was killed cannot."""
+    if entry:
+        group = Path(entry).parent
+        with contextlib.suppress(OSError):
+            (group.parent / "cgroup.procs").write_text("0", "ascii")
+            group.rmdir()
 
 
 if __name__ == "__main__":

@@ -82,6 +82,22 @@ def test_what_outlived_runner_and_guard_is_ended_by_the_next_life(record: Path) 
     assert not record.exists()
 
 
+@pytest.mark.timeout(60)
+def test_guards_of_a_killed_runner_leave_no_group(record: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", RUNNER, str(record.parent)], stdout=subprocess.PIPE, text=True
+    ) as runner:
+        assert runner.stdout is not None
+        pids = [int(runner.stdout.readline()) for _ in range(3)]
+        group = Path(record.read_text())
+        assert group.is_dir()
+        runner.kill()
+    deadline = time.monotonic() + 10
+    while group.exists() or any(map(is_running, pids)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_record_of_something_else_is_left_alone(tmp_path: Path) -> None:
     record, other = tmp_path / "group", tmp_path / "other"
     other.mkdir()
