@@ -75,7 +75,7 @@ INVARIANTS: Final[dict[str, str]] = {
     "I16": "everything belongs to the tenant that asked for it",
     "I18": "no job vanishes or appears, at any moment",
     "I19": "dead letters are the poison that was given, all of it and nothing else",
-    "I20": "faults were made and bit, jobs ran: the verdict is worth something",
+    "I20": "faults bit, jobs ran, all was looked at: the verdict is worth something",
 }
 
 

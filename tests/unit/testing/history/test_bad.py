@@ -450,6 +450,11 @@ BADS: Final = (
     Bad("bites", "lasted beyond the healing", lambda h: setattr(fault(h), "off", None)),
     Bad("works", "nothing was asked for", lambda h: setattr(h, "asks", [])),
     Bad("works", "no job ended well", lambda h: [row.update(state="CANCELLED") for row in h.books.jobs]),
+    *(
+        Bad("evidence", f"nothing is in {part}", lambda h, part=part: getattr(h, part).clear())
+        for part in ("topics", "logs", "peeks", "samples", "replays", "lag")
+    ),
+    Bad("evidence", "not one record was told once more", lambda h: setattr(h.replays[0], "records", 0)),
 )
 
 

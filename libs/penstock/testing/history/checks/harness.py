@@ -8,6 +8,9 @@ from typing import Final
 from penstock.testing.history.checks.check import Check
 from penstock.testing.history.facts import Facts, Finding
 
+EVIDENCE: Final = ("topics", "logs", "peeks", "samples", "replays", "lag")
+"""Parts of a history that checks only look through: where they are empty, all would be well."""
+
 
 def bites(facts: Facts) -> Iterator[Finding]:
     """Faults were made and bit, and all of them are over. One that found nothing to bite is only counted."""
@@ -27,7 +30,19 @@ def works(facts: Facts) -> Iterator[Finding]:
         yield Finding("no job ended well")
 
 
+def evidence(facts: Facts) -> Iterator[Finding]:
+    """What was to be recorded was: a check of nothing finds nothing."""
+    for part in EVIDENCE:
+        recorded = getattr(facts.history, part)
+        if recorded is not None and not recorded:
+            yield Finding(f"no evidence: nothing is in {part}")
+    replays = facts.history.replays
+    if replays and not any(replay.records for replay in replays):
+        yield Finding("no evidence: not one record was told once more")
+
+
 CHECKS: Final = (
     Check("I20", bites, ("faults",)),
     Check("I20", works, ("faults",)),
+    Check("I20", evidence, ("faults",)),
 )
