@@ -1,4 +1,4 @@
-"""Turns: what is too much for every test run is done in part, another part for another commit."""
+"""Turns: what is too much for every test run is done in part, some other part for another commit."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from typing import Final, TypeVar
 from penstock.runtime.clock import SystemClock
 
 DAY: Final = 86_400
-COUNT: Final = ("git", "rev-list", "--count", "HEAD")
+COMMIT: Final = ("git", "rev-parse", "--verify", "HEAD")
+DIGITS: Final = 8
+"""Of the commit's id: enough for every rotation, and a number that a person can type."""
 
 T = TypeVar("T")
 
 
 def turn(checkout: Path) -> int:
-    """How many commits led to what is checked out there; the number of the day where git knows none."""
+    """A number by the id of the commit that is checked out there; that of the day where git knows none.
+
+    Any number of commits of history will do: a shallow clone has its turns, too.
+    """
     try:
-        counted = subprocess.run(COUNT, cwd=checkout, capture_output=True, text=True, check=False).stdout
+        said = subprocess.run(COMMIT, cwd=checkout, capture_output=True, text=True, check=False).stdout
     except FileNotFoundError:
-        counted = ""
-    return int(counted) if counted.strip() else int(SystemClock().now() // DAY)
+        said = ""
+    return int(said[:DIGITS], 16) if said else int(SystemClock().now() // DAY)
 
 
 def due(items: Sequence[T], number: int, at_once: int) -> list[T]:
