@@ -21,7 +21,7 @@ from penstock.cli.chaos.story import SHOWN, JobSeen, Kind, Step, Story
 from penstock.cli.chaos.victim import Victim, victims
 from penstock.cli.chaos.watch import _ask, is_of
 from penstock.client import Client, Refused
-from penstock.core.errors import RejectInput, RetryLater
+from penstock.core.errors import RejectInput, RetryLater, StopProcess
 from penstock.local.folder import NAME, StackFolder, held
 from penstock.local.process import Child, started
 from penstock.local.record import ProcessRecord, Record
@@ -192,6 +192,32 @@ def test_a_process_that_is_ready_is_found_wiped_and_killed(
         assert victim.now() == ("restarting", True)
         with pytest.raises(RetryLater, match="once more"):
             victim.kill()
+
+
+@pytest.mark.parametrize("formatted", [False, True], ids=["nobody else", "another broker has formatted"])
+def test_who_cannot_be_killed_keeps_its_data(
+    tmp_path: Path, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, *, formatted: bool
+) -> None:
+    folder = StackFolder(tmp_path / NAME)
+    log = folder.data / "kafka" / "log"
+    log.mkdir(parents=True)
+    (log / "meta.properties").write_text("old")
+
+    def refuse(_pid: int, _number: int) -> None:
+        if formatted:
+            log.mkdir()
+            (log / "meta.properties").write_text("new")
+        raise ProcessLookupError if formatted else PermissionError
+
+    with held(folder):
+        record(folder, process.pid, "ready")
+        (victim,) = victims(tmp_path, "kafka")
+        monkeypatch.setattr(os, "kill", refuse)
+        with pytest.raises(RetryLater if formatted else StopProcess):
+            victim.wipe_and_kill()
+        monkeypatch.undo()
+    assert [file.name for file in log.parent.iterdir()] == ["log"]
+    assert (log / "meta.properties").read_text() == ("new" if formatted else "old")
 
 
 def test_help_of_every_kill_is_there() -> None:

@@ -8,7 +8,7 @@ import shutil
 import signal
 from pathlib import Path
 
-from penstock.core.errors import Problem, RejectInput, RetryLater, StopProcess
+from penstock.core.errors import PenstockError, Problem, RejectInput, RetryLater, StopProcess
 from penstock.local.folder import NAME, StackFolder, find, is_held
 from penstock.local.process import is_alive
 from penstock.local.record import ProcessRecord, read_record
@@ -35,13 +35,22 @@ class Victim:
             raise StopProcess(f"{self.label} belongs to another user: act as that one") from None
 
     def wipe_and_kill(self) -> None:
-        """Kafka loses its data, then its life; its supervisor formats it anew."""
+        """Kafka loses its data, then its life; its supervisor formats it anew.
+
+        Who cannot be killed keeps its data. Raises as `kill` does.
+        """
         log = self._folder.data / "kafka" / "log"
         lost = log.with_name(f"lost-{self.pid}")
         with contextlib.suppress(FileNotFoundError):
             log.rename(lost)
-        self.kill()
-        shutil.rmtree(lost, ignore_errors=True)
+        try:
+            self.kill()
+        except PenstockError:
+            with contextlib.suppress(OSError):  # unless the next broker has data of its own by now
+                lost.rename(log)
+            raise
+        finally:
+            shutil.rmtree(lost, ignore_errors=True)
 
     def now(self) -> tuple[str, bool]:
         """Its state, as its supervisor sees it, and whether that has noticed the kill."""
