@@ -222,3 +222,9 @@ class Consumer:
         return Message()
 
     def close(self) -> None: ...
+
+
+def test_the_glossary_is_in_the_order_of_the_alphabet() -> None:
+    words = re.findall(r"^\| \*\*(.+?)\*\*", PAGES["docs/glossary.md"], re.MULTILINE)
+    assert words == sorted(set(words))
+    assert len(words) > 30

@@ -76,7 +76,9 @@ def _prctl(option: int, value: int) -> bool:
 def descendants(root: int, spared: frozenset[int] = frozenset()) -> set[int]:
     """All children of `root`, and theirs, but the spared ones and theirs; none where there is no /proc.
 
-    While some of them end, one that lives may be left out, but never all: who must have them all asks again.
+    They are looked for one after the other, so while some of them end, one that lives may be left out: its
+    parent was gone by then, or was a spared one still (who buries that one asks anew). Who must have them
+    all asks until there are none.
     """
     children = (
         _children_told if Path(_CHILDREN.format(os.getpid(), os.getpid())).exists() else _children_found()
