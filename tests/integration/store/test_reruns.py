@@ -6,6 +6,7 @@ import dataclasses
 import threading
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock.core.ids import is_uuid, uuid4, uuid7
@@ -19,6 +20,7 @@ from penstock.store.changes import Changes
 from penstock.store.database import Database
 from penstock.store.requests import Rerun
 from penstock.testing.graphs import ACTOR, POLICY, World
+from penstock_services.advancer.decide import Facts, decide
 
 CHAIN = [(0, 1), (1, 2)]
 
@@ -325,6 +327,45 @@ def test_a_root_that_waits_for_a_failure_is_not_run_by_a_rerun_either(db: Databa
     again = rerun(db, world.pipeline)
     assert [state for state, _ in again.jobs().values()] == ["QUEUED", "PENDING"]
     assert len(again.changes.undecided) == 1, "the pure decide skips it"
+
+
+def decide_all(db: Database, changes: Changes) -> None:
+    """What the advancer does with undecided jobs."""
+    facts = jobs.undecided(db, [one["job_id"] for one in changes.undecided])
+    changes.undecided.clear()
+    decisions = [decide(msgspec.convert(fact, Facts)) for fact in facts]
+    jobs.resolve(db, changes, [msgspec.structs.asdict(one) for one in decisions], actor=ACTOR)
+
+
+def test_a_root_that_always_runs_runs_again_when_it_failed_and_is_reused_when_not(db: Database) -> None:
+    """2 waits for the root 0, 3 runs always after both roots."""
+    always = {"condition": "always"}
+    world = World(db, [always, always, {}, always], [(0, 2), (0, 3), (1, 3)])
+    born = world.states()
+    assert born == ["QUEUED", "QUEUED", "PENDING", "PENDING"]
+    world.run(0, success=False)
+    world.run(1)
+    decide_all(db, world.changes)
+    world.run(3)
+    assert (world.states(), world.state()) == (["FAILED", "SUCCESS", "SKIPPED", "SUCCESS"], "FAILED")
+
+    again = rerun(db, world.pipeline, failed=True)
+    decide_all(db, again.changes)
+    assert again.jobs() == {
+        "job 0": ("QUEUED", None),
+        "job 1": ("SUCCESS", "reused"),
+        "job 2": ("PENDING", None),
+        "job 3": ("PENDING", None),
+    }
+    again.run(0)
+    decide_all(db, again.changes)
+    again.run(2)
+    again.run(3)
+    assert again.pipeline_row()["state"] == "SUCCESS"
+
+    whole = rerun(db, world.pipeline)
+    decide_all(db, whole.changes)
+    assert [whole.jobs()[f"job {number}"][0] for number in range(4)] == born
 
 
 def test_a_job_that_was_taken_over_cannot_be_cancelled(db: Database, failed: World) -> None:
