@@ -33,5 +33,5 @@ def rounds() -> Iterator[Rounds]:
 def test_a_mutant_is_found(rounds: Rounds, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     one = rounds.hold(name)
     with capsys.disabled():
-        print(f"\nmutant {name}: broken are {' '.join(one.mutated.broken) or 'none'}")
+        print(f"\nmutant {name}: broken are {' '.join(one.mutated.broken) or 'none'}", one.repeated, sep="\n")
     assert one.passed, one.explained()

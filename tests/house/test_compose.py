@@ -96,8 +96,8 @@ def test_volumes_are_declared() -> None:
 
 
 ADDRESSES: Final = frozenset((
-    "controller.quorum.voters", "listeners", "advertised.listeners", "listener.security.protocol.map", "log.dirs",
-    "inter.broker.listener.name",
+    "controller.quorum.voters", "listeners", "advertised.listeners", "listener.security.protocol.map",
+    "inter.broker.listener.name", "log.dirs",
 ))  # fmt: skip
 """Where a broker listens and writes is each one's own."""
 SMALL: Final = frozenset((

@@ -49,6 +49,10 @@ WAIT_SECONDS: Final = 120.0
 LOOK_SECONDS: Final = 0.02
 
 
+class Overdue(StopProcess):
+    """What was waited for did not come."""
+
+
 class Arena:
     """A stack that runs from `__enter__` to `__exit__`.
 
@@ -191,14 +195,29 @@ class Arena:
         data.rename(data.with_name(f"lost-{self._clock.monotonic():.3f}"))
         self.kill("kafka")
 
+    def heal(self) -> None:
+        """Whatever was done to it, and by rules of its proxies, is over."""
+        hooks.disarm_all(self.hooks)
+        if self.proxies is not None:
+            for name in SERVERS:
+                getattr(self.proxies, name).lift_all()
+        self._release_all()
+        for one in self.components():
+            self.thaw({one.pid, *descendants(one.pid)} if one.pid else set())
+
     def until(self, done: Callable[[], bool], seconds: float = WAIT_SECONDS, what: str = "") -> None:
-        """Wait for something that must come. Raises StopProcess when it does not."""
+        """Wait for something that must come.
+
+        Raises:
+            Overdue: it does not in this time.
+            StopProcess: the arena itself has ended.
+        """
         deadline = self._clock.monotonic() + seconds
         while not done():
             if self._process is None or self._process.poll() is not None:
                 raise StopProcess(f"the arena has ended:\n{self._output()}")
             if self._clock.monotonic() > deadline:
-                raise StopProcess(f"did not come within {seconds:.0f} s: {what or done}")
+                raise Overdue(f"did not come within {seconds:.0f} s: {what or done}")
             pause(LOOK_SECONDS)
 
     def _start(self) -> None:
@@ -231,8 +250,7 @@ class Arena:
     def _stop(self) -> None:
         process = self._process
         assert process is not None
-        for hold in (self.folder / HOLDS).glob("*"):
-            hold.unlink()
+        self._release_all()
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
@@ -250,6 +268,10 @@ class Arena:
             read_stack(self.folder)
             return True
         return False
+
+    def _release_all(self) -> None:
+        for hold in (self.folder / HOLDS).glob("*"):
+            hold.unlink()
 
     def _hold(self, label: str) -> Path:
         return self.folder / HOLDS / (label if "-" in label else f"{label}-0")

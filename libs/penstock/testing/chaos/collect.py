@@ -51,16 +51,16 @@ def dump_topic(settings: KafkaSettings, topic: str) -> list[Record]:
     return sorted(found, key=lambda record: (record.partition, record.offset))
 
 
-def logs(client: Client, books: Books, seconds: float = READ_SECONDS) -> Iterator[Log]:
-    """The log of every attempt, as a reader gets it; waits for its end, at most so long."""
+def logs(client: Client, books: Books, seconds: float) -> Iterator[Log]:
+    """The log of every attempt, as a reader gets it; waits for their ends, so long for all of them."""
+    deadline = SystemClock().monotonic() + seconds
     for attempt in books.attempts:
-        yield _log(client, attempt["job_id"], attempt["attempt"], seconds)
+        yield _log(client, attempt["job_id"], attempt["attempt"], deadline)
 
 
-def _log(client: Client, job_id: str, attempt: int, seconds: float) -> Log:
+def _log(client: Client, job_id: str, attempt: int, deadline: float) -> Log:
     log = Log(job_id, attempt, [], ended=False)
     clock, never = SystemClock(), threading.Event()
-    deadline = clock.monotonic() + seconds
     while not _read(client, log) and clock.monotonic() < deadline:
         clock.sleep(0.2, never)
     return log  # as far as it goes: the verdict says what is missing

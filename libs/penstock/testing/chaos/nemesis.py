@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -48,23 +49,36 @@ class Nemesis:
         self.broken: list[str] = []
         """What went wrong in the faults themselves."""
 
-    def strike(self, kinds: Iterable[str]) -> None:
-        """Each of these kinds in this order, each healed at the end."""
+    @property
+    def bitten(self) -> Counter[str]:
+        """How many faults of each kind bit so far."""
+        return Counter(one.kind for one in self.struck if one.bit)
+
+    def strike(self, kinds: Iterable[str], is_time: Callable[[], bool]) -> list[Struck]:
+        """Each of these kinds in this order, while it is time; returns what became of them, all healed."""
         rng = self._field.rng
         never = threading.Event()
+        first = len(self.struck)
         running: list[threading.Thread] = []
-        for kind in kinds:
-            alone = kind in ALONE
-            if alone or len(running) > 1 or rng.random() < 0.6:
-                _join(running)
-            target, act = FAULTS[kind](self._field)
-            thread = threading.Thread(target=self._strike, args=(kind, target, act))
-            thread.start()
-            running.append(thread)
-            if alone:
-                _join(running)
-            self._clock.sleep(rng.uniform(*PAUSE_SECONDS), never)
-        _join(running)
+        try:
+            for kind in kinds:
+                if not is_time():
+                    break
+                alone = kind in ALONE
+                # Of two that are the same, nobody could tell which of them bit.
+                same = any(thread.name == kind for thread in running)
+                if alone or same or len(running) > 1 or rng.random() < 0.6:
+                    _join(running)
+                target, act = FAULTS[kind](self._field)
+                thread = threading.Thread(target=self._strike, args=(kind, target, act), name=kind)
+                thread.start()
+                running.append(thread)
+                if alone:
+                    _join(running)
+                self._clock.sleep(rng.uniform(*PAUSE_SECONDS), never)
+        finally:
+            _join(running)
+        return self.struck[first:]
 
     def _strike(self, kind: str, target: str, act: Act) -> None:
         op = self._journal.on(kind, target)

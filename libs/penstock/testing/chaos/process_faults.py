@@ -18,6 +18,8 @@ READY_SECONDS: Final = 180.0
 """How long a server may take to come back on a machine that has no time."""
 BITE_SECONDS: Final = 12.0
 """How long a point may wait for a process to pass it."""
+STUCK: Final = f"sleep:{TTL_SECONDS + 2}"
+"""What a service does at a point whose loop is stuck there."""
 FEW_FILES: Final = 16
 """Fewer than a runner has open, so that it gets no other; enough for `poll`, which refuses to watch more."""
 TOLD_SECONDS: Final = 1.0
@@ -61,9 +63,9 @@ def killed_at(point: str, field: Field) -> Drawn:
     return point, act
 
 
-def _bitten(field: Field, point: str) -> int:
-    """How often it bit so far: other faults have points of their own at the same time."""
-    return sum(bite.point == point for bite in hooks.bites(field.arena.hooks))
+def _bitten(field: Field, point: str, action: str = "exit") -> int:
+    """How often it bit so far like this: other faults have points of their own at the same time."""
+    return sum((bite.point, bite.action) == (point, action) for bite in hooks.bites(field.arena.hooks))
 
 
 def _provoke(field: Field, point: str) -> None:
@@ -126,9 +128,9 @@ def loop_stuck(field: Field) -> Drawn:
 
     def act() -> int:
         folder = field.arena.hooks
-        before = _bitten(field, point)
-        hooks.arm(folder, label, point, f"sleep:{TTL_SECONDS + 2}")
-        bit = field.within(BITE_SECONDS, lambda: _bitten(field, point) > before)
+        before = _bitten(field, point, STUCK)
+        hooks.arm(folder, label, point, STUCK)
+        bit = field.within(BITE_SECONDS, lambda: _bitten(field, point, STUCK) > before)
         hooks.disarm(folder, label, point)
         return int(bit)
 

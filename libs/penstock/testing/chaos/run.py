@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
-import re
 import threading
-import urllib.request
+import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from penstock.core.errors import RetryLater, StopProcess
-from penstock.kafka.producer import Producer
-from penstock.local.ports import HOST
+from penstock.core.errors import PenstockError, RetryLater, StopProcess
 from penstock.runtime.clock import SystemClock
 from penstock.store import audit
 from penstock.store.jobs import Policy
-from penstock.testing.chaos import collect
 from penstock.testing.chaos.arena import CLOCKS, SCAN_SECONDS, TTL_SECONDS, Arena
-from penstock.testing.chaos.data_faults import REPEATED, again
+from penstock.testing.chaos.bars import Bars, Measure
+from penstock.testing.chaos.ending import END_SECONDS, come_to_rest, everything, remains
 from penstock.testing.chaos.field import Field
 from penstock.testing.chaos.nemesis import Nemesis
+from penstock.testing.chaos.timetable import Timetable
 from penstock.testing.chaos.workload import Workload
 from penstock.testing.history import Folder, NemesisJournal, Verdict, load, verdict
-from penstock.testing.history.dumps import difference
 from penstock.testing.history.folder import About
-from penstock.testing.history.past import Replay, Sample, Terms
-from penstock.testing.history.survivors import survivors
+from penstock.testing.history.past import Sample, Terms
 
 REPLICAS: Final = {
     "intake": 2, "advancer": 2, "dispatcher": 2, "reaper": 2, "canceller": 2, "logs": 2, "gateway": 2,
@@ -42,9 +40,13 @@ ENVIRON: Final = {
     "PENSTOCK_LOG_CLOSE_SECONDS": "10",
     "PENSTOCK_LOG_SWEEP_SECONDS": "1",
 }
-REST_SECONDS: Final = 180.0
-"""Whatever takes longer does not come."""
+ROUNDS: Final = 3
+"""Faults that did not bite strike again until the bars are reached, but not for ever."""
+SETTLE_SECONDS: Final = 180.0
+"""Behind the last fault, until every component is ready and every client has its answer."""
 SAMPLE_SECONDS: Final = 1.0
+FAILED: Final = "failed.txt"
+"""In the folder of a run that has no verdict, in the place of `run.json`: why."""
 TERMS: Final = Terms(
     ttl_seconds=TTL_SECONDS,
     heartbeat_seconds=float(CLOCKS["PENSTOCK_HEARTBEAT_SECONDS"]),
@@ -57,117 +59,132 @@ TERMS: Final = Terms(
 Tell = Callable[[str], None]
 
 
+class NoVerdict(StopProcess):
+    """The harness itself failed: nothing is said of what it tormented. What could be collected is kept."""
+
+
 class Plan(msgspec.Struct, frozen=True):
-    """How much: at least so many jobs, and these faults in this order."""
+    """How much: at least so many jobs, and these faults in this order, of which so many must bite."""
 
     seed: int
     jobs: int
     kinds: Sequence[str]
+    bars: Bars = Bars()
+    seconds: float = 3000.0
+    """By then, from the moment that the stack is up, all is collected."""
 
 
-def run(plan: Plan, path: Path, tell: Tell) -> Verdict:
+class Ran(msgspec.Struct, frozen=True):
+    """What a run came to."""
+
+    verdict: Verdict
+    measures: list[Measure]
+    short: list[str]
+    """What was not reached or did not come in time: the verdict is of less than was planned."""
+
+    @property
+    def held(self) -> bool:
+        """Every invariant held, in a run that is worth it."""
+        return self.verdict.held and not self.short
+
+
+def run(plan: Plan, path: Path, tell: Tell) -> Ran:
     """Run the plan; `path` gets the folder of its history.
 
     Raises:
-        StopProcess: the stack did not start, or did not come back.
+        StopProcess: the stack did not start.
+        NoVerdict: the harness itself failed.
     """
     clock = SystemClock()
     folder = Folder(path)
     folder.runs.chmod(0o777)
     about = About(seed=plan.seed, terms=TERMS, began_at=clock.now())
-    with Arena(REPLICAS, ENVIRON, proxied=True, seed=plan.seed, logs=path / "services") as arena:
+    failed: list[str] = []
+    late: list[str] = []
+    bitten: Counter[str] = Counter()
+    with (
+        _noted(failed, ExceptionGroup),  # the proxies say at their end what went wrong in them
+        Arena(REPLICAS, ENVIRON, proxied=True, seed=plan.seed, logs=path / "services") as arena,
+    ):
         tell(f"arena up after {clock.now() - about.began_at:.1f} s")
-        with NemesisJournal(path) as journal, _census(arena, folder):
-            _torment(plan, arena, folder, journal, tell)
+        time = Timetable(arena, plan.seconds, tell)
+        with _noted(failed, Exception):
+            bitten = _torment(plan, arena, folder, time, tell)
             about.healed_at = clock.now()
-        _come_to_rest(arena, about, tell)
-        _collect(arena, folder, tell)
+            come_to_rest(arena, about, time, tell)
+            everything(arena, folder, time, tell)
+        if failed:
+            remains(arena, folder, tell)
+        late += time.late
+    if failed:
+        (path / FAILED).write_text("\n".join(failed))
+        raise NoVerdict("\n".join(failed))
     folder.about(about)
-    return verdict(load(path))
+    found = verdict(load(path))
+    measures = [Measure("jobs", plan.jobs, found.figures.jobs), *plan.bars.measures(bitten)]
+    return Ran(found, measures, [*late, *(str(one) for one in measures if one.is_short)])
 
 
-def _torment(plan: Plan, arena: Arena, folder: Folder, journal: NemesisJournal, tell: Tell) -> None:
-    """Faults while clients ask for pipelines; returns once both have come to their ends and all is healed."""
-    with Workload(arena, folder, plan.seed) as workload:
+def _torment(plan: Plan, arena: Arena, folder: Folder, time: Timetable, tell: Tell) -> Counter[str]:
+    """Faults while clients ask for pipelines; returns how many of each bit, once all is healed."""
+    ends = SETTLE_SECONDS + END_SECONDS
+    with (
+        _threads_watched(),
+        NemesisJournal(folder.path) as journal,
+        _census(arena, folder),
+        Workload(arena, folder, plan.seed) as workload,
+    ):
         nemesis = Nemesis(Field(arena, workload, random.Random(plan.seed)), journal, tell)
-        nemesis.strike(plan.kinds)
-        arena.until(lambda: workload.asked_jobs >= plan.jobs, REST_SECONDS * 10, "all jobs asked for")
+        _strike(plan, nemesis, time, keep=ends)
+        time.wait("all jobs asked for", lambda: workload.asked_jobs >= plan.jobs, math.inf, keep=ends)
         workload.enough()
-        arena.until(arena.all_ready, REST_SECONDS, "every component is ready again")
-        arena.until(lambda: workload.done, REST_SECONDS, "every client has its answer")
-        tell(
-            f"{workload.asked_jobs} jobs in {len(workload.accepted)} pipelines; {len(nemesis.struck)} faults"
-        )
+        time.wait("every component is ready again", arena.all_ready, SETTLE_SECONDS, keep=END_SECONDS)
+        time.wait("every client has its answer", lambda: workload.done, SETTLE_SECONDS, keep=END_SECONDS)
+        count = len(nemesis.struck)
+        tell(f"{workload.asked_jobs} jobs in {len(workload.accepted)} pipelines; {count} faults")
         if broken := [*workload.broken, *nemesis.broken]:
-            raise StopProcess("\n".join(("the harness itself failed:", *broken)))
+            raise StopProcess("\n".join(broken))
+        return nemesis.bitten
 
 
-def _come_to_rest(arena: Arena, about: About, tell: Tell) -> None:
-    """Wait until nothing is left to do; what does not end is the verdict's matter."""
-    with contextlib.suppress(StopProcess):
-        arena.until(lambda: _is_quiet(arena), REST_SECONDS, "rest")
-        about.rested_at = SystemClock().now()
-        tell(f"at rest {about.rested_at - about.healed_at:.1f} s after the last fault")
-        arena.until(lambda: sum(lags(arena).values()) == 0, REST_SECONDS, "all is read")
-    about.lag = lags(arena)
-    if any(about.lag.values()):
-        tell(f"not all is read: {about.lag}")
+def _strike(plan: Plan, nemesis: Nemesis, time: Timetable, *, keep: float) -> None:
+    kinds = plan.kinds
+    for _ in range(ROUNDS):
+        struck = nemesis.strike(kinds, lambda: time.left(math.inf, keep=keep) > 0)
+        if len(struck) < len(kinds):
+            time.late.append(f"there was no time for {len(kinds) - len(struck)} faults")
+        if not plan.bars.short(nemesis.bitten):
+            return
+        kinds = [one.kind for one in struck if not one.bit]
 
 
-def _collect(arena: Arena, folder: Folder, tell: Tell) -> None:
-    books = audit.books(arena.db)
-    # First: a log is stored, or given up on, a while after its attempt has ended, and that changes rows.
-    folder.logs(collect.logs(arena.client(), books))
-    tell(f"read the logs of {len(books.attempts)} attempts")
-    before = audit.dump(arena.db)
-    records = _tell_all_again(arena)
-    books = audit.books(arena.db)
-    after = audit.dump(arena.db)
-    folder.replays([Replay("every topic", records, difference(before, after))])
-    folder.books(books)
-    folder.survivors(survivors([job["id"] for job in books.jobs], SystemClock().now()))
-    tell(f"{records} records told once more")
-    for name in collect.topic_names():
-        folder.topic(name, collect.dump_topic(arena.kafka(), name))
-    tell("collected")
-
-
-def _tell_all_again(arena: Arena) -> int:
-    """Every record that services read, once more (I11); returns how many, once all are read."""
-    count = 0
-    with Producer(arena.kafka(), "chaos-replay") as producer:
-        for topic in REPEATED:
-            records = collect.dump_topic(arena.kafka(), topic.name)
-            producer.send([again(record) for record in records])
-            count += len(records)
-    with contextlib.suppress(StopProcess):
-        arena.until(lambda: sum(lags(arena).values()) == 0 and _is_quiet(arena), REST_SECONDS)
-    return count
-
-
-def _is_quiet(arena: Arena) -> bool:
+@contextlib.contextmanager
+def _noted(failed: list[str], kind: type[Exception]) -> Iterator[None]:
+    """What goes wrong is written down, in place of being raised."""
     try:
-        return audit.is_quiet(arena.db)
-    except RetryLater:
-        return False
+        yield
+    except kind as error:
+        told = isinstance(error, PenstockError)
+        failed.append(str(error) if told else "".join(traceback.format_exception(error)))
 
 
-def lags(arena: Arena) -> dict[str, int]:
-    """Records that a service has not read, as its replicas say; one that does not answer lags by one."""
-    found: dict[str, int] = {}
-    for one in arena.components():
-        if one.name in ("intake", "advancer", "reaper", "canceller", "logs"):
-            found[one.name] = found.get(one.name, 0) + _lag(one.port)
-    return found
+@contextlib.contextmanager
+def _threads_watched() -> Iterator[None]:
+    """A thread of the harness that ends by an error would make the run look well. Raises StopProcess."""
+    ended: list[str] = []
+    before = threading.excepthook
 
+    def note(what: threading.ExceptHookArgs) -> None:
+        error = what.exc_value or what.exc_type()
+        ended.extend(traceback.format_exception(error))
 
-def _lag(port: int) -> int:
+    threading.excepthook = note
     try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=5) as answer:
-            text = answer.read().decode()
-    except OSError:
-        return 1
-    return int(sum(map(float, re.findall(r"^penstock_consumer_lag\{[^}]*\} (\S+)$", text, re.MULTILINE))))
+        yield
+    finally:
+        threading.excepthook = before
+    if ended:
+        raise StopProcess("".join(ended))
 
 
 @contextlib.contextmanager

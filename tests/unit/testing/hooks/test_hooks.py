@@ -48,6 +48,7 @@ def test_an_armed_point_bites_once_and_only_its_instance(folder: Path) -> None:
     passed()
     (bite,) = hooks.bites(folder)
     assert bite[:3] == ("advancer-0", POINT, os.getpid())
+    assert bite.action == "sleep:0"
     hooks.arm(folder, "advancer-0", POINT, "sleep:0.0")
     passed()
     assert len(hooks.bites(folder)) == 2
@@ -58,6 +59,15 @@ def test_what_is_disarmed_does_not_bite(folder: Path) -> None:
     hooks.disarm(folder, "advancer-0", POINT)
     hooks.disarm(folder, "advancer-0", POINT)
     passing(folder, "advancer-0", POINT)()
+    assert hooks.bites(folder) == []
+
+
+def test_all_that_is_armed_can_be_disarmed_at_once(folder: Path) -> None:
+    hooks.arm(folder, "advancer-0", POINT)
+    hooks.arm(folder, "reaper-1", "reaper.committed")
+    hooks.disarm_all(folder)
+    passing(folder, "advancer-0", POINT)()
+    passing(folder, "reaper-1", "reaper.committed")()
     assert hooks.bites(folder) == []
 
 

@@ -138,6 +138,19 @@ def test_cut(proxies: Proxies) -> None:
         assert rule.hits == 2
 
 
+def test_all_rules_are_lifted_at_once(proxies: Proxies) -> None:
+    with server(echo) as port:
+        proxies.kafka.target("127.0.0.1", port)
+        proxies.kafka.lift_all()
+        proxies.kafka.hang()
+        proxies.kafka.slow(1)
+        proxies.kafka.one_way(DOWN)
+        with connect(proxies.kafka.port) as end:
+            end.sendall(frame(1))
+            proxies.kafka.lift_all()
+            assert read(end, len(frame(1))) == frame(1)
+
+
 def test_hang_holds_everything_back_and_loses_nothing(proxies: Proxies) -> None:
     with server(echo) as port:
         proxies.kafka.target("127.0.0.1", port)

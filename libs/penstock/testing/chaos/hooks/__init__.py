@@ -6,8 +6,8 @@ arms a point for one process; the next time that process passes it, it dies ther
 
 from __future__ import annotations
 
-from penstock.testing.chaos.hooks.armed import Bite, arm, bites, disarm
+from penstock.testing.chaos.hooks.armed import Bite, arm, bites, disarm, disarm_all
 from penstock.testing.chaos.hooks.loading import MUTANT, environment
 from penstock.testing.chaos.hooks.points import POINTS, Point
 
-__all__ = ["MUTANT", "POINTS", "Bite", "Point", "arm", "bites", "disarm", "environment"]
+__all__ = ["MUTANT", "POINTS", "Bite", "Point", "arm", "bites", "disarm", "disarm_all", "environment"]

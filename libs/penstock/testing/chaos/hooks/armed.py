@@ -26,12 +26,13 @@ _ACTION: Final = re.compile(r"exit|stop|sleep:\d+(\.\d+)?")
 
 
 class Bite(NamedTuple):
-    """An armed point that was passed: by whom, and when (Unix seconds)."""
+    """An armed point that was passed: by whom, when (Unix seconds), and what it did then."""
 
     instance: str
     point: str
     pid: int
     at: float
+    action: str
 
 
 def arm(folder: Path, instance: str, point: str, action: str = "exit") -> None:
@@ -56,12 +57,18 @@ def disarm(folder: Path, instance: str, point: str) -> None:
     (folder / ARMED / f"{instance}@{point}").unlink(missing_ok=True)
 
 
+def disarm_all(folder: Path) -> None:
+    """Take back whatever has not bitten."""
+    for file in (folder / ARMED).iterdir():
+        file.unlink(missing_ok=True)
+
+
 def bites(folder: Path) -> list[Bite]:
     """All that have bitten so far, in their order."""
     found: list[Bite] = []
     for file in (folder / BITES).iterdir():
         instance, point, pid, at = file.name.split("@")
-        found.append(Bite(instance, point, int(pid), int(at) / 1e9))
+        found.append(Bite(instance, point, int(pid), int(at) / 1e9, file.read_text()))
     return sorted(found, key=lambda bite: bite.at)
 
 

@@ -33,6 +33,8 @@ def main(words: Sequence[str] | None = None) -> int:
                 one = rounds.hold(name)
                 failed += not one.passed
                 _say(_line(one))
+                if one.repeated:
+                    _say(f"    {one.repeated}")
                 if given.stories or not one.passed:
                     _say(one.explained())
     except PenstockError as error:

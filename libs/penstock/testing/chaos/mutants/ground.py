@@ -48,6 +48,11 @@ class Trialled(NamedTuple):
     """From the end of the play."""
 
     @property
+    def is_clean(self) -> bool:
+        """Whether it came to its end, and nothing is wrong."""
+        return self.verdict.held and not self.missed
+
+    @property
     def broken(self) -> list[str]:
         """The invariants that do not hold."""
         return [one.invariant for one in self.verdict.invariants if one.state == "broken"]

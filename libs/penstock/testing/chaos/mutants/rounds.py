@@ -11,6 +11,8 @@ from penstock.testing.chaos.mutants.mutant import Mutant
 from penstock.testing.chaos.mutants.plays import PLAYS
 
 MOST_PROBLEMS: Final = 20
+STANDSTILL: Final = frozenset(("I1", "I8", "I13", "I14"))
+"""What a machine that stands still may break: all else holds on any machine."""
 
 
 class Round(NamedTuple):
@@ -19,6 +21,8 @@ class Round(NamedTuple):
     mutant: Mutant
     without: Trialled
     mutated: Trialled
+    spoiled: Trialled | None = None
+    """The first play without it, where the machine may have spoiled that and it was repeated."""
 
     @property
     def found(self) -> list[str]:
@@ -28,12 +32,23 @@ class Round(NamedTuple):
     @property
     def passed(self) -> bool:
         """Nothing is wrong without the mutant, and what it breaks is found."""
-        return self.without.verdict.held and not self.without.missed and bool(self.found)
+        return self.without.is_clean and bool(self.found)
+
+    @property
+    def repeated(self) -> str:
+        """That the play without it was repeated, and why; empty when it was not."""
+        if self.spoiled is None:
+            return ""
+        why = self.spoiled.missed or f"broken were {' '.join(self.spoiled.broken)}"
+        return f"the play without it was repeated, the machine may have stood still: {why}"
 
     def explained(self) -> str:
         """What was wrong without it and with it, and the story by which it was found."""
         lines: list[str] = []
-        for what, trialled in (("without", self.without), ("with", self.mutated)):
+        played = [("without", self.without), ("with", self.mutated)]
+        if self.spoiled is not None:
+            played.insert(0, ("first without", self.spoiled))
+        for what, trialled in played:
             problems = trialled.verdict.problems
             seconds = f"{trialled.seconds:.0f} s"
             lines.append(f"{what} {self.mutant.name}, {seconds}: {len(problems) or 'no'} problems")
@@ -49,7 +64,7 @@ class Rounds:
 
     def __init__(self) -> None:
         self._ground = Ground()
-        self._without: dict[str, Trialled] = {}
+        self._without: dict[str, tuple[Trialled, Trialled | None]] = {}
 
     def __enter__(self) -> Rounds:
         self._ground.__enter__()
@@ -59,12 +74,27 @@ class Rounds:
         self._ground.__exit__()
 
     def hold(self, name: str) -> Round:
-        """Play a mutant's play without it, unless that was done for another one, and with it."""
+        """Play a mutant's play without it, unless that was done for another one, and with it.
+
+        Without it, there is a second chance where the machine may be to blame; with it there is none.
+        """
         mutant = MUTANTS[name]
         if mutant.scenario not in self._without:
-            self._without[mutant.scenario] = self._ground.play(mutant.scenario)
-        without = self._without[mutant.scenario]
-        return Round(mutant, without, self._ground.play_with(mutant, without))
+            self._without[mutant.scenario] = self._play(mutant.scenario)
+        without, spoiled = self._without[mutant.scenario]
+        return Round(mutant, without, self._ground.play_with(mutant, without), spoiled)
+
+    def _play(self, scenario: str) -> tuple[Trialled, Trialled | None]:
+        first = self._ground.play(scenario)
+        return (self._ground.play(scenario), first) if _may_be_the_machine(first) else (first, None)
+
+
+def _may_be_the_machine(without: Trialled) -> bool:
+    """Whether it shows what a machine does that stands still for longer than a lease, and nothing else.
+
+    A living attempt is taken back, or a step does not come, and what was to be ended never is.
+    """
+    return bool(without.missed or "I13" in without.broken) and set(without.broken) <= STANDSTILL
 
 
 def in_order(names: Iterable[str]) -> list[str]:

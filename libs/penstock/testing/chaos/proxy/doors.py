@@ -64,6 +64,11 @@ class Door:
         """Each connection carries so much in each direction, at most."""
         return self._add("slow", value=bytes_a_second)
 
+    def lift_all(self) -> None:
+        """End every rule that there is."""
+        for rule in {rule for rules in list(self._rules.values()) for rule in rules}:
+            rule.lift()
+
     # In the proxy's thread
 
     def open(self) -> None:
