@@ -34,13 +34,8 @@ lint: .venv/ready ## Ruff, format, mypy, pyright, import contracts
 	@$(RUN) pyright --pythonpath .venv/bin/python $(CODE)
 	@.venv/bin/lint-imports
 
-verify: lint test ## Lint, test, then the model, the simulation and faults far deeper (two hours; SEED=1000)
-	@$(RUN) tests.model --deep --walks 5000
-	@$(RUN) penstock.testing.simulation $(SEED) --schedules 20000
-	@$(RUN) penstock.testing.chaos.mutants
-	@PENSTOCK_CRASH_POINTS=all PENSTOCK_OUTAGES=all $(RUN) pytest tests/chaos/test_outages.py \
-	  tests/integration/testing/test_crash_points.py
-	@$(RUN) penstock.testing.chaos $(SEED) --deep
+verify: .venv/ready ## What `make test` does in part, in full: faults, mutants, model, simulation (an hour; SEED=1000)
+	@$(RUN) tests.verify $(SEED)
 
 bench: .venv/ready ## Run benchmarks on a fresh stack (BENCH="B1 B2")
 	@$(RUN) bench $(or $(BENCH),B1 B2 B3 B4 B13)

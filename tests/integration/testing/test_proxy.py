@@ -16,12 +16,14 @@ from penstock.events.topics import JOBS_REPORTS, LOGS_FRAMES
 from penstock.kafka.consumer import GroupSource
 from penstock.kafka.producer import Producer
 from penstock.kafka.records import Outgoing
+from penstock.kafka.tail import TailSource
 from penstock.local.services import SERVICES
 from penstock.objects.ports import ObjectMissing
 from penstock.objects.s3 import S3Objects
 from penstock.runtime.settings import KafkaSettings, ObjectSettings
 from penstock.store import requests
 from penstock.store.database import Database
+from penstock.testing.chaos import hooks
 from penstock.testing.chaos.arena import Arena
 from penstock.testing.chaos.proxy import DOWN, Proxies, Rule
 
@@ -410,3 +412,17 @@ def test_a_storage_that_is_slow_or_away(proxies: Proxies, objects: S3Objects) ->
             put(objects, key, data)
         assert rule.hits > 0
     assert objects.get(key) == data
+
+
+def test_an_arena_is_healed_of_all_that_was_done_to_it(arena: Arena, proxies: Proxies) -> None:
+    hooks.arm(arena.hooks, "intake-0", "intake.committed")
+    arena.hold("s3")
+    assert arena.freeze("postgres")
+    for rule in (proxies.kafka.hang, proxies.postgres.cut, lambda: proxies.s3.delay(60_000)):
+        rule()
+    until(lambda: not arena.is_ready("s3"))
+    arena.heal()
+    arena.until(arena.all_ready)
+    assert arena.db.one("SELECT 1") == 1
+    assert TailSource(arena.kafka(), [JOBS_REPORTS.name], name="test").marks()
+    assert list((arena.hooks / "armed").iterdir()) == []

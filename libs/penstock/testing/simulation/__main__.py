@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
-from penstock.core.errors import StopProcess
+from penstock.core.errors import PenstockError
 from penstock.runtime.clock import SystemClock
 from penstock.testing.servers import servers
 from penstock.testing.simulation.many import run_many
@@ -14,12 +15,14 @@ from penstock.testing.simulation.plants import PLANTS
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Exit code 0: every schedule kept what the protocol promises."""
+    """Exit code 0: every schedule kept what the protocol promises; 1: one did not; 78: no server."""
     parser = argparse.ArgumentParser(prog="penstock.testing.simulation", description=__doc__)
     parser.add_argument("seed", type=int, nargs="?", default=0, help="the seed, or the first of many")
     parser.add_argument("--schedules", type=int, default=1, help="how many seeds; one is told as a story")
     parser.add_argument("--postgres", default="", help="libpq URL of a server; default: one is started")
-    parser.add_argument("--processes", type=int, default=2, help="how many at once")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="how many at once; default: one a core"
+    )
     parser.add_argument("--plant", choices=sorted(PLANTS), help="with this fault planted, until it is found")
     given = parser.parse_args(words)
     try:
@@ -27,7 +30,7 @@ def main(words: Sequence[str] | None = None) -> int:
             return _run(given, given.postgres)
         with servers() as found:
             return _run(given, found.postgres.postgres_dsn)
-    except StopProcess as error:
+    except PenstockError as error:
         print(f"simulation: {error}", file=sys.stderr)  # noqa: T201 - a command
         return 78
 

@@ -13,7 +13,9 @@ from penstock.testing.simulation.plants import PLANTS
 from penstock.testing.simulation.schedule import Outcome, run, simulated_database
 
 SHARE: Final = 25
-"""So many schedules at a time are one process's work."""
+"""At least so many schedules at a time are one process's work, in a database of its own."""
+SHARES: Final = 10
+"""So many shares each process gets of very many schedules: none waits long for the last one."""
 
 
 class Share(NamedTuple):
@@ -26,7 +28,7 @@ class Share(NamedTuple):
 
 def run_many(dsn: str, seeds: range, *, processes: int = 2, plant: str = "") -> Iterator[Outcome]:
     """What each of these seeds comes to, in any order; with a fault of that name planted."""
-    shares = [Share(dsn, seeds[begin : begin + SHARE], plant) for begin in range(0, len(seeds), SHARE)]
+    shares = [Share(dsn, part, plant) for part in split(seeds, processes)]
     if min(processes, len(shares)) < 2:
         for share in shares:
             yield from _perform(share)
@@ -34,6 +36,12 @@ def run_many(dsn: str, seeds: range, *, processes: int = 2, plant: str = "") -> 
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         for outcomes in pool.imap_unordered(_collect, shares):
             yield from outcomes
+
+
+def split(seeds: range, processes: int) -> list[range]:
+    """Every seed once."""
+    size = max(SHARE, len(seeds) // (SHARES * processes))
+    return [seeds[begin : begin + size] for begin in range(0, len(seeds), size)]
 
 
 def _collect(share: Share) -> list[Outcome]:
