@@ -68,7 +68,7 @@ def by_their_own(seed: int) -> list[Part]:
 def verify(real: Sequence[Part], beside: Sequence[Part]) -> list[Done]:
     """Do all of them; what those beside print comes in one piece, at the end of each."""
     done: list[Done] = []
-    lane = threading.Thread(target=lambda: done.extend(_beside(part) for part in beside))
+    lane = threading.Thread(target=lambda: done.extend(_beside(part) for part in beside), daemon=True)
     lane.start()
     first = [_do(part) for part in real]
     lane.join()
@@ -78,7 +78,8 @@ def verify(real: Sequence[Part], beside: Sequence[Part]) -> list[Done]:
 def _do(part: Part) -> Done:
     print(f"== {part.name}", flush=True)
     began = time.monotonic()
-    code = subprocess.run([sys.executable, *part.words], cwd=ROOT, env=_environ(part), check=False).returncode
+    with subprocess.Popen([sys.executable, *part.words], cwd=ROOT, env=_environ(part)) as process:
+        code = process.wait()  # Ctrl-C reaches it, too: it puts its stack away
     return _told(Done(part.name, code, time.monotonic() - began))
 
 

@@ -39,7 +39,7 @@ class Bars(msgspec.Struct, frozen=True):
         names = [name for name, count in bitten.items() if count]
         return [
             Measure("faults that bit", self.faults, bitten.total()),
-            Measure("kinds of them", self.kinds, len({family(name) for name in names})),
+            Measure("kinds of the catalogue among them", self.kinds, len({family(name) for name in names})),
             *(Measure(f"{name} that bit", least, bitten[name]) for name, least in self.each.items()),
         ]
 

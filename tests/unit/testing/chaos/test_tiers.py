@@ -67,7 +67,7 @@ def test_a_bar_is_told_with_what_was_reached() -> None:
     bars = Bars(faults=4, kinds=2, each={"F4 kafka wiped": 2})
     points = Counter({"F1 intake.committed": 1, "F1 relay.read": 3, "F3 kafka killed": 0})
     assert [str(one) for one in bars.short(points)] == [
-        "kinds of them: 1, 2 are asked for",
+        "kinds of the catalogue among them: 1, 2 are asked for",
         "F4 kafka wiped that bit: 0, 2 are asked for",
     ]
     assert bars.short(points + Counter({"F4 kafka wiped": 2})) == []
