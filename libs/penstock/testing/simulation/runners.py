@@ -22,6 +22,7 @@ from penstock.testing.simulation.faults import FaultySender
 from penstock.testing.simulation.fleet import Fleet, Run
 from penstock.testing.simulation.world import METRICS, TIMING, World
 from penstock_services.runner import agent
+from penstock_services.runner.cgroup import ControlGroup
 from penstock_services.runner.executors import AnyExecutor, ExecutorPlace, Output, Result
 from penstock_services.runner.folder import StateFolder
 from penstock_services.runner.settings import (
@@ -220,6 +221,8 @@ class Transport:
 
 class _NoGuards:
     """No process is started, so none is guarded; to look for those of this machine takes long."""
+
+    def __init__(self, _group: ControlGroup) -> None: ...
 
     async def close(self) -> None:
         """There are none."""
