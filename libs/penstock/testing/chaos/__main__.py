@@ -75,7 +75,7 @@ def _json(ran: Ran) -> str:
 
 def _text(ran: Ran) -> str:
     lines = [text(ran.verdict, color=sys.stdout.isatty())]
-    lines += [str(one) for one in ran.measures]
+    lines += [str(one) for one in ran.measures if one.least]
     lines += [f"the run falls short: {what}" for what in ran.short]
     return "\n".join(lines)
 
