@@ -16,7 +16,8 @@ class Books(msgspec.Struct, frozen=True):
     """All rows, as dicts by column name. Histories are sorted by their subject and version.
 
     `committed` of a transition orders transactions: of two, the greater one was begun later. `jobs` have the
-    `needs` that their edges name, as ids, and of their specs condition, executor, grace, timeout and source.
+    `needs` that their edges name, as ids, and of their specs condition, exclusive, executor, grace, source
+    and timeout.
     """
 
     jobs: Rows
@@ -114,6 +115,7 @@ _BOOKS = """
         'jobs', (SELECT coalesce(json_agg(j ORDER BY j.id), '[]') FROM (
             SELECT j.*, s.condition, s.executor, s.source_job_id AS source,
                 (s.spec ->> 'grace')::float8 AS grace, (s.spec ->> 'timeout')::float8 AS timeout,
+                coalesce((s.spec ->> 'exclusive')::boolean, false) AS exclusive,
                 ARRAY(SELECT e.parent_id FROM edges AS e WHERE e.child_id = j.id ORDER BY 1) AS needs
             FROM jobs AS j JOIN job_specs AS s ON s.job_id = j.id) AS j),
         'pipelines', (SELECT coalesce(json_agg(p ORDER BY p.id), '[]') FROM pipelines AS p),

@@ -4,7 +4,8 @@ run.json         seed, commit, terms, began_at, healed_at, rested_at, lag
 client.ndjson    what clients asked for, and what they were told          (`ClientJournal`)
 nemesis.ndjson   what was broken                                          (`NemesisJournal`)
 peeks.ndjson     what pollers saw                                         (`PeekJournal`)
-runs/JOB_ID      `start ATTEMPT SECONDS` and `end ATTEMPT EXIT_CODE SECONDS [LINES]`, by the jobs themselves
+runs/JOB_ID      `start ATTEMPT SECONDS`, `end ATTEMPT EXIT_CODE SECONDS [LINES]`, by the jobs themselves; and
+                 `overlap ATTEMPT SECONDS` by an exclusive one that saw another run of its alive
 books.json       all rows of Postgres at rest
 topics/TOPIC     all records from offset 0
 logs.ndjson, samples.ndjson, replays.ndjson, survivors.ndjson
@@ -141,7 +142,8 @@ def topic_record(record: Record) -> TopicRecord:
 def read_runs(folder: Path) -> dict[AttemptKey, list[Run]]:
     """H4: every start of every attempt, from the files that the bodies of jobs wrote.
 
-    An end belongs to the last start of its attempt that has none. A line that a kill cut off does not count.
+    An end or an overlap belongs to the last start of its attempt that has no end. A line that a kill cut off
+    does not count.
     """
     runs: dict[AttemptKey, list[Run]] = {}
     for file in sorted(folder.iterdir()):
@@ -150,12 +152,18 @@ def read_runs(folder: Path) -> dict[AttemptKey, list[Run]]:
                 case ["start", attempt, at]:
                     run = Run(file.name, int(attempt), float(at))
                     runs.setdefault((run.job_id, run.attempt), []).append(run)
+                case ["overlap", attempt, at]:
+                    _open_run(runs, file.name, int(attempt)).overlapped_at = float(at)
                 case ["end", attempt, code, at, *lines]:
-                    known = runs.get((file.name, int(attempt)), [])
-                    run = next((run for run in reversed(known) if run.ended_at is None), Run("", 0))
+                    run = _open_run(runs, file.name, int(attempt))
                     run.ended_at, run.exit_code = float(at), int(code)
                     run.lines = int(lines[0]) if lines else None
     return runs
+
+
+def _open_run(runs: dict[AttemptKey, list[Run]], job_id: str, attempt: int) -> Run:
+    known = runs.get((job_id, attempt), [])
+    return next((run for run in reversed(known) if run.ended_at is None), Run("", 0))
 
 
 def _client(file: Path) -> tuple[list[Ask], list[Wish], list[Poison]]:

@@ -24,6 +24,8 @@ class Terms(msgspec.Struct, frozen=True):
     ttl_seconds: float = 3.0
     heartbeat_seconds: float = 1.0
     scan_seconds: float = 0.5
+    exclusive_seconds: float = 10.0
+    """A lease of an exclusive attempt lasts so long, and the job's grace."""
     sweep_seconds: float = 1.0
     recover_seconds: float = 60.0
     """From the last fault's end until every job is terminal, at most."""
@@ -92,6 +94,8 @@ class Run(msgspec.Struct):
     exit_code: int | None = None
     lines: int | None = None
     """So many lines it printed, as it says itself; None when it does not."""
+    overlapped_at: float | None = None
+    """When it saw that another run of its job, which is exclusive, was alive."""
 
 
 class Fault(msgspec.Struct, kw_only=True):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from penstock.testing.history.facts import Facts, Finding, seconds
+from penstock.testing.history.past import Run
 
 MARGIN_SECONDS: Final = 5.0
 """Faults that ended so shortly before the first moment of the story belong to it."""
@@ -54,10 +55,17 @@ def _of_job(facts: Facts, job_id: str) -> Iterator[Line]:
             what = f"{name} #{row['attempt']} told too late: {row['late']}"
             yield Line(seconds(row["late_at"]), facts.runner(row["session_id"]), what)
     for attempt in {row["attempt"] for row in facts.claims(job_id)}:
-        for run in facts.runs(job_id, attempt):
-            yield Line(run.started_at, "process", f"{name} #{attempt} starts")
-            if run.ended_at is not None:
-                yield Line(run.ended_at, "process", f"{name} #{attempt} ends with {run.exit_code}")
+        yield from _of_runs(f"{name} #{attempt}", facts.runs(job_id, attempt))
+
+
+def _of_runs(name: str, runs: Iterable[Run]) -> Iterator[Line]:
+    for run in runs:
+        yield Line(run.started_at, "process", f"{name} starts")
+        if run.overlapped_at is not None:
+            yield Line(run.overlapped_at, "process", f"{name} is not alone")
+        if run.ended_at is not None:
+            how = "is killed" if run.exit_code is None else f"ends with {run.exit_code}"
+            yield Line(run.ended_at, "process", f"{name} {how}")
 
 
 def _of_pipeline(facts: Facts, pipeline_id: str) -> Iterator[Line]:

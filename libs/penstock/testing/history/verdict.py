@@ -63,7 +63,7 @@ INVARIANTS: Final[dict[str, str]] = {
     "I3": "versions without a gap, legal moves, an end; rows and history agree",
     "I4": "one claim an attempt, attempts that rise, one token and one owner at a time",
     "I5": "what was accepted came from the attempt that was current; the rest left nothing",
-    "I6": "what ended well ran well, once; tries as the policy allows",
+    "I6": "what ended well ran well, once, never two at a time of an exclusive job; tries as allowed",
     "I7": "no job before its needs; every end is what the graph makes of the others",
     "I8": "nothing waits and nothing is held once all is over",
     "I9": "topics hold what was committed, all of it and nothing else",

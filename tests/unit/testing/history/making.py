@@ -1,8 +1,9 @@
 """A good history, made by hand: what each test of a check spoils in one place.
 
-Two pipelines of `default` on two runners. `build`: `a` ends well; `b` needs it and fails once before it ends
-well; `c` is lost with its runner, which tells of it too late, and runs again; `d` runs only after a failure:
-skipped. `nightly` is cancelled while its only job runs. One request contradicts the first and is refused.
+Two pipelines of `default` on two runners. `build`: `a` ends well; `b` is exclusive, needs it and fails once
+before it ends well; `c` is lost with its runner, which tells of it too late, and runs again; `d` runs only
+after a failure: skipped. `nightly` is cancelled while its only job runs. One request contradicts the first
+and is refused.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ BUILD = {
     "name": "build",
     "jobs": {
         "a": {},
-        "b": {"needs": ["a"], "retry": {"max": 1}},
+        "b": {"needs": ["a"], "retry": {"max": 1}, "exclusive": True},
         "c": {},
         "d": {"needs": ["a"], "if": "failure()"},
     },
@@ -114,14 +115,14 @@ class Making:
         status = {**row, "tenant": TENANT, "terminal": pipeline["finished_at"] is not None}
         self.record(topics.PIPELINES_STATUS.name, pipeline["id"], **status)
 
-    def job(self, pipeline: Row, name: str, *needs: Row, retry_max: int = 0) -> Row:
+    def job(self, pipeline: Row, name: str, *needs: Row, retry_max: int = 0, exclusive: bool = False) -> Row:
         """A new job: QUEUED, or PENDING when it needs others."""
         row = {
             "id": identity(f"{pipeline['name']}/{name}"), "pipeline_id": pipeline["id"], "tenant": TENANT,
             "name": name, "state": None, "previous": None, "reason": None, "version": 0, "attempt": 0,
             "tries": 0, "infra_tries": 0, "unstarted": 0, "retry_max": retry_max, "token": None,
             "session_id": None, "exit_code": None, "condition": "", "executor": "process", "source": None,
-            "grace": None, "timeout": None, "needs": [need["id"] for need in needs],
+            "exclusive": exclusive, "grace": None, "timeout": None, "needs": [need["id"] for need in needs],
         }  # fmt: skip
         self.tables["jobs"].append(row)
         self.move(row, "PENDING" if needs else "QUEUED")
@@ -280,7 +281,7 @@ def good() -> History:
 def _build(making: Making) -> tuple[Row, float]:
     pipeline = making.pipeline("build", "key-build")
     a = making.job(pipeline, "a")
-    b = making.job(pipeline, "b", a, retry_max=1)
+    b = making.job(pipeline, "b", a, retry_max=1, exclusive=True)
     c = making.job(pipeline, "c")
     d = making.job(pipeline, "d", a)
     making.claim(a)

@@ -120,6 +120,19 @@ def granted_too_late(history: History) -> None:
     history.healed_at = LONG_AGO
 
 
+def lost_alone_long_after(history: History) -> None:
+    """An exclusive lease is over, too."""
+    job(history, C).update(exclusive=True, grace=1.0)
+    history.terms = type(history.terms)(exclusive_seconds=5.0)
+    history.healed_at = LONG_AGO
+
+
+def zombie_alone(history: History) -> None:
+    """Its runner was thought dead, and nothing has stopped it; no second run may be begun meanwhile."""
+    job(history, C).update(exclusive=True)
+    run(history, C).ended_at = run(history, C).started_at + 30.0
+
+
 def fault(history: History) -> Fault:
     assert history.faults is not None
     return history.faults[0]
@@ -248,6 +261,14 @@ BADS: Final = (
     ),
     Bad("runs_once", "is started 2 times", lambda h: h.runs[A, 1].append(run(h, A))),
     Bad("runs_once", "#3: ran, and was never claimed", lambda h: h.runs.update({(A, 3): [run(h, A)]})),
+    Bad(
+        "never_at_once",
+        "saw another run of its job alive",
+        lambda h: setattr(run(h, B, 2), "overlapped_at", LONG_AGO),
+    ),
+    Bad("never_at_once", "s before #1 was over", lambda h: setattr(run(h, B), "ended_at", h.rested_at)),
+    Bad("never_at_once", "s before #1 was over", lambda h: setattr(run(h, B, 2), "started_at", LONG_AGO)),
+    Bad("never_at_once", "s before #1 was over", zombie_alone),
     Bad("ran_as_told", "SUCCESS, but it ended with [1]", lambda h: setattr(run(h, A), "exit_code", 1)),
     Bad("ran_as_told", "SUCCESS, but it ended with [None]", lambda h: setattr(run(h, A), "exit_code", None)),
     Bad("ran_as_told", "SUCCESS, but it never ran", lambda h: h.runs.pop((A, 1))),
@@ -390,6 +411,7 @@ BADS: Final = (
     ),
     Bad("lag", "penstock-advancer lags 3", lambda h: h.lag.update({"penstock-advancer": 3})),
     Bad("peace", "worker-lost when nothing fails", lambda h: setattr(h, "healed_at", LONG_AGO)),
+    Bad("peace", "worker-lost when nothing fails", lost_alone_long_after),
     Bad("causes", "worker-lost, and nothing was broken", no_faults),
     Bad("causes", "start-timeout, and nothing was broken", started_too_late),
     Bad("peace", "start-timeout when nothing fails", granted_too_late),
@@ -402,6 +424,14 @@ BADS: Final = (
         "dead_in_time",
         "s after its runner fell silent",
         lambda h: setattr(h, "terms", type(h.terms)(ttl_seconds=1.0)),
+    ),
+    Bad(
+        "dead_in_time",
+        "2.1 s are allowed",
+        lambda h: (
+            job(h, C).update(exclusive=True, grace=0.1),
+            setattr(h, "terms", type(h.terms)(exclusive_seconds=0.5)),
+        ),
     ),
     Bad(
         "bounded",

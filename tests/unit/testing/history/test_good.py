@@ -50,6 +50,15 @@ def zombie(history: History) -> None:
     run.ended_at, run.exit_code, run.lines = run.started_at + 30.0, 0, 5
 
 
+def killed_alone(history: History) -> None:
+    """An exclusive job is lost with its runner, whose guard kills it: no end, and nobody is seen alive.
+
+    Its lease is longer than that of others.
+    """
+    next(row for row in history.books.jobs if row["name"] == "c").update(exclusive=True, grace=1.0)
+    history.terms = type(history.terms)(ttl_seconds=1.0, exclusive_seconds=5.0)
+
+
 def never_started(history: History) -> None:
     """On a busy machine a grant comes so late that its lease is over; nothing was broken."""
     assert history.runs is not None
@@ -117,6 +126,7 @@ GOOD: Final[tuple[Callable[[History], Any], ...]] = (
     never_seen,
     without_processes,
     zombie,
+    killed_alone,
     never_started,
     missed,
     letters_lost,

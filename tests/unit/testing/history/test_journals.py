@@ -76,3 +76,10 @@ def test_runs_are_read_from_what_jobs_wrote(tmp_path: Path) -> None:
     assert (cut_off.ended_at, cut_off.exit_code) == (None, None)
     twice = runs["job-2", 1]
     assert [(run.started_at, run.ended_at) for run in twice] == [(10.0, None), (11.0, 12.0)]
+
+
+def test_an_exclusive_run_tells_that_it_is_not_alone(tmp_path: Path) -> None:
+    (tmp_path / "job-1").write_text("start 1 10\nstart 2 20\noverlap 2 20.5\nend 2 0 21\n")
+    runs = read_runs(tmp_path)
+    assert [run.overlapped_at for run in (*runs["job-1", 1], *runs["job-1", 2])] == [None, 20.5]
+    assert runs["job-1", 2][0].ended_at == 21.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 from penstock.events import topics
@@ -73,6 +74,25 @@ def runs_once(facts: Facts) -> Iterator[Finding]:
             yield facts.about_attempt("ran, and was never claimed", job_id, attempt)
 
 
+def never_at_once(facts: Facts) -> Iterator[Finding]:
+    """I6: a run of an exclusive job begins when nothing is left of the one before.
+
+    One that was killed wrote no end: the next one then says itself whether anything of it was alive.
+    """
+    runs = [run for found in (facts.history.runs or {}).values() for run in found]
+    for job_id, of_job in _by_job(runs).items():
+        if not facts.is_exclusive(job_id):
+            continue
+        for run in of_job:
+            if run.overlapped_at is not None:
+                yield facts.about_attempt("saw another run of its job alive", job_id, run.attempt)
+        for before, after in pairwise(of_job):
+            over = before.started_at if before.ended_at is None else before.ended_at
+            if after.started_at < over:
+                text = f"began {over - after.started_at:.3f} s before #{before.attempt} was over"
+                yield facts.about_attempt(text, job_id, after.attempt)
+
+
 def ran_as_told(facts: Facts) -> Iterator[Finding]:
     """I6: what was accepted of an attempt is what its one run came to."""
     for attempt in facts.books.attempts:
@@ -120,6 +140,14 @@ def _reports(facts: Facts) -> dict[tuple[str, int], list[dict[str, Any]]]:
     return told
 
 
+def _by_job(runs: list[Run]) -> dict[str, list[Run]]:
+    """The runs of each job, by attempt."""
+    found: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: (run.attempt, run.started_at)):
+        found.setdefault(run.job_id, []).append(run)
+    return found
+
+
 def _tells(report: dict[str, Any], attempt: Row) -> bool:
     if report.get("exit_code") != attempt["exit_code"]:
         return False
@@ -136,6 +164,7 @@ CHECKS: Final = (
     Check("I5", late_is_nothing),
     Check("I5", ends_are_kept),
     Check("I6", runs_once, ("runs",)),
+    Check("I6", never_at_once, ("runs",)),
     Check("I6", ran_as_told, ("runs",)),
     Check("I6", tries),
 )

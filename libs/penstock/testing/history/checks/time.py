@@ -15,6 +15,8 @@ SILENT: Final = ("kill", "asleep")
 """Kinds of faults in whose name one of these is end the heartbeats of their target at once."""
 RUN_SECONDS: Final = 3600.0
 """The timeout of a job that names none."""
+GRACE_SECONDS: Final = 30.0
+"""The grace of such a job."""
 
 
 def recovers(facts: Facts) -> Iterator[Finding]:
@@ -35,9 +37,8 @@ def peace(facts: Facts) -> Iterator[Finding]:
     """I13: once nothing fails any more, the lease of a runner that is alive and heard does not end."""
     if not facts.history.healed_at:
         return
-    begin = facts.history.healed_at + facts.history.terms.peace_seconds
     for row in _robbed(facts):
-        if _at(row) > begin:
+        if _at(row) > facts.history.healed_at + _peace(facts, row):
             yield facts.about(f"{row['reason']} when nothing fails", row["job_id"])
 
 
@@ -45,7 +46,7 @@ def causes(facts: Facts) -> Iterator[Finding]:
     """I13: before every attempt that is taken back something was broken that may cost a lease."""
     terms = facts.history.terms
     for row in _robbed(facts):
-        around = facts.faults_between(_at(row) - terms.peace_seconds, _at(row))
+        around = facts.faults_between(_at(row) - _peace(facts, row), _at(row))
         if not around:
             yield facts.about(f"{row['reason']}, and nothing was broken", row["job_id"])
         elif all(fault.kind in terms.spared for fault in around):
@@ -56,11 +57,11 @@ def causes(facts: Facts) -> Iterator[Finding]:
 def dead_in_time(facts: Facts) -> Iterator[Finding]:
     """I13: what a dead runner held is given back by its lease, where nothing else was broken meanwhile."""
     terms = facts.history.terms
-    limit = terms.ttl_seconds + terms.scan_seconds + terms.late_seconds
     for fault, row in given_back(facts):
+        limit = _lease(facts, row["job_id"]) + terms.scan_seconds + terms.late_seconds
         others = [
             other
-            for other in facts.faults_between(fault.on - terms.peace_seconds, _at(row))
+            for other in facts.faults_between(fault.on - _peace(facts, row), _at(row))
             if other is not fault
         ]
         silent = any(word in fault.kind for word in SILENT)
@@ -90,7 +91,9 @@ def bounded(facts: Facts) -> Iterator[Finding]:
             continue
         begin, end = seconds(attempt["started_at"]), seconds(attempt["ended_at"])
         broken = sum(min(end, fault.end) - max(begin, fault.on) for fault in facts.faults_between(begin, end))
-        allowed = (job["timeout"] or RUN_SECONDS) + (job["grace"] or 30.0) + terms.peace_seconds + broken
+        allowed = (
+            (job["timeout"] or RUN_SECONDS) + (job["grace"] or GRACE_SECONDS) + terms.peace_seconds + broken
+        )
         if end - begin > allowed:
             text = f"ran {end - begin:.1f} s, its timeout is {job['timeout']} s"
             yield facts.about_attempt(text, job["id"], attempt["attempt"])
@@ -115,6 +118,20 @@ def _robbed(facts: Facts) -> list[Row]:
         or facts.history.terms.virtual
         or any(run.started_at < _at(row) for run in facts.runs(row["job_id"], row["attempt"]))
     ]
+
+
+def _lease(facts: Facts, job_id: str) -> float:
+    """So long after its runner fell silent the lease of a job ends."""
+    terms = facts.history.terms
+    if not facts.is_exclusive(job_id):
+        return terms.ttl_seconds
+    return terms.exclusive_seconds + (facts.jobs[job_id]["grace"] or GRACE_SECONDS)
+
+
+def _peace(facts: Facts, row: Row) -> float:
+    """So long after its end a fault may still have cost this attempt its lease."""
+    terms = facts.history.terms
+    return terms.peace_seconds + _lease(facts, row["job_id"]) - terms.ttl_seconds
 
 
 def _claim_of(facts: Facts, row: Row) -> Row | None:
