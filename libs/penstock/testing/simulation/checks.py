@@ -29,6 +29,7 @@ def history(world: World, client: Client, fleet: Fleet, books: Books) -> past.Hi
         terms=past.Terms(
             ttl_seconds=TIMING.session_ttl_seconds,
             heartbeat_seconds=TIMING.heartbeat_seconds,
+            exclusive_seconds=TIMING.exclusive_seconds,
             scan_seconds=TIMING.scan_seconds,
             recover_seconds=math.inf,
             peace_seconds=PEACE_SECONDS,

@@ -19,7 +19,7 @@ from penstock.store import jobs, requests
 from penstock.testing.history import past
 from penstock.testing.history.past import Door, Wish
 from penstock.testing.simulation.faults import FaultySender
-from penstock.testing.simulation.world import World
+from penstock.testing.simulation.world import EXCLUSIVE_GRACE_SECONDS, World
 
 TENANT: Final = "default"
 
@@ -182,7 +182,7 @@ class Client:
 def draw_asks(world: World) -> list[Ask]:
     """One to three small pipelines."""
     rng = world.rng
-    return [
+    asks = [
         Ask(
             key=uuid4(rng.randbytes),
             definition=_draw_definition(rng, f"p{number}"),
@@ -192,6 +192,18 @@ def draw_asks(world: World) -> list[Ask]:
         )
         for number in range(rng.choice((1, 2, 2, 3)))
     ]
+    if world.exclusive:
+        _make_exclusive(world.seed, asks)
+    return asks
+
+
+def _make_exclusive(seed: int, asks: list[Ask]) -> None:
+    """One job of three, by a chance of their own."""
+    rng = random.Random(f"{seed}/exclusive jobs")
+    for ask in asks:
+        for job in ask.definition["jobs"].values():
+            if rng.random() < 0.33:
+                job.update(exclusive=True, timeout={"cancel-grace": f"{EXCLUSIVE_GRACE_SECONDS:g}s"})
 
 
 def _draw_definition(rng: random.Random, name: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from penstock.testing.simulation.world import World
 from penstock_services.reaper.duties import Duties, Duty
 from penstock_services.reaper.handle import Reaper
 from penstock_services.runner.journal import Journal
-from penstock_services.runner.session import Session
+from penstock_services.runner.session import Seat, Session
 
 _relay: Final = outbox.relay
 _all_duties: Final = Duties.all
@@ -113,6 +113,12 @@ def _tells_once(_world: World) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _tells_no_guard(_world: World) -> Iterator[None]:
+    with patch.object(Seat, "until", None):
+        yield
+
+
 class Planted(NamedTuple):
     """A fault, and the seed from which on it is looked for: the first that was seen to find it."""
 
@@ -130,6 +136,10 @@ PLANTS: Final[dict[str, Planted]] = {
     "claim does not look at the state": Planted(
         _sql("claim_v1", "AND j.state = 'QUEUED'", "AND j.state IN ('QUEUED', 'CANCELLED')")
     ),
+    "an exclusive lease is like any other": Planted(
+        _sql("claim_v1", "CASE WHEN (s.spec ->> 'exclusive')::boolean", "CASE WHEN false"), 70
+    ),
+    "no guard knows when a lease ends": Planted(_tells_no_guard, 76),
     "release keeps the lease": Planted(
         _sql(
             "release_v1",

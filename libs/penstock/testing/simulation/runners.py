@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from unittest.mock import patch
 
 from penstock.core.ids import uuid7
+from penstock.definition.model import DEFAULT_GRACE_SECONDS
 from penstock.events import topics, workers
 from penstock.events.codec import encode
 from penstock.events.jobs import Grant, Reports
@@ -25,6 +27,7 @@ from penstock_services.runner import agent
 from penstock_services.runner.cgroup import ControlGroup
 from penstock_services.runner.executors import AnyExecutor, ExecutorPlace, Output, Result
 from penstock_services.runner.folder import StateFolder
+from penstock_services.runner.session import seconds_of
 from penstock_services.runner.settings import (
     DeliverySettings,
     OfferSettings,
@@ -35,6 +38,10 @@ from penstock_services.runner.transport import OnControl, OnGrants, OnMoved
 
 SLOTS: Final = 2
 EXECUTOR: Final = "simulated"
+STALL_RATE: Final = 0.1
+"""How likely a runner falls silent in a turn in which it runs an exclusive attempt, which must stand that."""
+OVERDUE: Final = Result(success=False, reason="worker-lost", stopped=True)
+"""What a guard stopped, or did not start, because its lease was about to end."""
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -99,6 +106,8 @@ class RunnerActor:
             self.world.tell(self.name, "dies")
             self.die()
             self.away_until = self.world.clock.monotonic() + self.world.rng.choice((0.0, 2.0, 10.0))
+        elif self._fleet.runs_exclusive(self.name) and self.world.chance(STALL_RATE):
+            self.world.stall(self)
 
     def die(self) -> None:
         """Nothing more is sent; its files stay."""
@@ -117,7 +126,7 @@ class RunnerActor:
 
     def stall_seconds(self, rng: random.Random) -> float:
         """Half of them last longer than its leases: a zombie comes back."""
-        return rng.uniform(1.0, 2.5) * TIMING.session_ttl_seconds
+        return rng.uniform(1.0, 2.5) * self.world.lease_seconds
 
     def unsettled(self) -> int:
         """Reports in its journal, and attempts that it holds."""
@@ -228,6 +237,50 @@ class _NoGuards:
         """There are none."""
 
 
+class Guarded:
+    """An attempt while it runs, and what its guard knows: a process that goes on when the runner does not."""
+
+    def __init__(self, run: Run, clock: Clock, grace: float, until: float) -> None:
+        self.run = run
+        self.until = until
+        """When the guard stops it by itself; never, unless it is exclusive."""
+        self._clock = clock
+        self._grace = grace
+        self._ends = clock.monotonic() + run.plan.seconds
+        self._stop = asyncio.Event()
+        self._timeout: asyncio.Timeout | None = None
+        self._bound()
+
+    def stop(self) -> None:
+        """The runner orders it."""
+        self._stop.set()
+
+    def allow(self, until: float) -> None:
+        """It may run until then, unless its guard has stopped it: that does not wait for a runner."""
+        if self._clock.monotonic() >= self.until:
+            return
+        self.until = until
+        self._bound()
+        if self._timeout is not None and self._clock.monotonic() < self._ends:
+            self._timeout.reschedule(min(self._ends, until))
+
+    async def ended(self) -> Literal["by itself", "overdue", "stopped"]:
+        """How it ends, once it has."""
+        try:
+            async with asyncio.timeout_at(min(self._ends, self.until)) as self._timeout:
+                await self._stop.wait()
+        except TimeoutError:
+            return "by itself" if self._ends <= self.until else "overdue"
+        finally:
+            self._timeout = None
+        await asyncio.sleep(self.run.plan.grace)
+        return "stopped"
+
+    def _bound(self) -> None:
+        left = self.until + self._grace - self._clock.monotonic()
+        self.run.dead_by = self._clock.now() + left
+
+
 class SimulatedExecutor:
     """Runs nothing: how long each attempt takes, and how it ends, is the fleet's plan."""
 
@@ -235,40 +288,51 @@ class SimulatedExecutor:
         self._fleet = fleet
         self._runner = runner
         self._clock = clock
-        self._stops: dict[tuple[str, int], asyncio.Event] = {}
+        self._running: dict[tuple[str, int], Guarded] = {}
+        self._allowed: dict[tuple[str, int], float] = {}
 
     async def run(self, grant: Grant, output: Output) -> Result:  # noqa: ARG002 - the interface
         """See `Executor.run`."""
         key = (grant.job_id, grant.attempt)
+        until = self._allowed.pop(key, math.inf)
+        if self._clock.monotonic() >= until:
+            return OVERDUE
         run = self._fleet.start(grant, self._runner)
-        stop = self._stops[key] = asyncio.Event()
+        grace = seconds_of(grant, "grace", DEFAULT_GRACE_SECONDS)
+        guarded = self._running[key] = Guarded(run, self._clock, grace, until)
         try:
-            result = await self._result(run, stop)
+            result = self._result(run, await guarded.ended())
+        except asyncio.CancelledError:
+            self._fleet.killed(run)
+            raise
         finally:
-            del self._stops[key]
+            del self._running[key]
         self._fleet.end(run, success=result.success, stopped=result.stopped)
         return result
 
     def stop(self, grant: Grant, grace: float) -> None:  # noqa: ARG002 - it ends when it ends
         """See `Executor.stop`."""
-        if stop := self._stops.get((grant.job_id, grant.attempt)):
-            stop.set()
+        if guarded := self._running.get((grant.job_id, grant.attempt)):
+            guarded.stop()
 
     def allow(self, grant: Grant, until: float) -> None:
-        """No job of the simulation is exclusive."""
+        """See `Executor.allow`."""
+        key = (grant.job_id, grant.attempt)
+        if guarded := self._running.get(key):
+            guarded.allow(until)
+        else:
+            self._allowed[key] = until
 
-    async def _result(self, run: Run, stop: asyncio.Event) -> Result:
-        try:
-            async with asyncio.timeout(run.plan.seconds):
-                await stop.wait()
-        except TimeoutError:
-            if run.plan.breaks:
-                self._fleet.end(run, success=False, stopped=False)
-                raise OSError("planned: the executor breaks") from None
-            success = run.plan.success
-            return Result(success, 0 if success else 1, None if success else "exit-code")
-        await asyncio.sleep(run.plan.grace)
-        return Result(success=False, exit_code=143, stopped=True)
+    def _result(self, run: Run, ended: Literal["by itself", "overdue", "stopped"]) -> Result:
+        if ended == "stopped":
+            return Result(success=False, exit_code=143, stopped=True)
+        if ended == "overdue":
+            return OVERDUE
+        if run.plan.breaks:
+            self._fleet.end(run, success=False, stopped=False)
+            raise OSError("planned: the executor breaks")
+        success = run.plan.success
+        return Result(success, 0 if success else 1, None if success else "exit-code")
 
 
 def _settings(state_dir: str) -> RunnerSettings:

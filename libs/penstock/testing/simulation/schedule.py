@@ -25,7 +25,7 @@ from penstock.testing.simulation.clients import TENANT, Client, draw_asks
 from penstock.testing.simulation.fleet import Fleet
 from penstock.testing.simulation.runners import RunnerActor
 from penstock.testing.simulation.services import services
-from penstock.testing.simulation.world import BEGIN, World
+from penstock.testing.simulation.world import BEGIN, TIMING, World
 
 RUNNERS: Final = 2
 HEAL_ROUNDS: Final = 300
@@ -95,7 +95,9 @@ def run(db: Database, seed: int, plant: Plant | None = None) -> Outcome:
 
 
 def _live(world: World, client: Client, runners: list[RunnerActor]) -> None:
-    for _ in range(world.rng.randint(12, 30)):
+    # Long enough for a lease to end while its runner is away.
+    longer = world.lease_seconds / TIMING.session_ttl_seconds
+    for _ in range(int(world.rng.randint(12, 30) * longer)):
         world.round()
     world.heal()
     world.samples.append(Sample(world.clock.now(), audit.census(world.db)))

@@ -20,11 +20,17 @@ from penstock.testing.history.past import Sample
 PARTITIONS: Final = 4
 BEGIN: Final = 1_767_787_200.0
 """Virtual time at which every schedule begins, Unix seconds."""
-TIMING: Final = TimingSettings(heartbeat_seconds=2, session_ttl_seconds=6, scan_seconds=1, sweep_seconds=4)
+TIMING: Final = TimingSettings(
+    heartbeat_seconds=2, session_ttl_seconds=6, exclusive_seconds=13, scan_seconds=1, sweep_seconds=4
+)
 ACTION_SECONDS: Final = 0.06
 """The mean time between two actions while there are faults: a dozen actors act about once a second."""
 PEACEFUL_SECONDS: Final = 0.03
 """The same once the world heals: no pause is then so long that a reaper takes it for a gap."""
+EXCLUSIVE_SCHEDULES: Final = 0.2
+"""In so many schedules some jobs are exclusive: they take longer, as all that has to do with leases does."""
+EXCLUSIVE_GRACE_SECONDS: Final = 1.0
+"""Of such a job; its leases last so much longer."""
 FREEZE_ROUNDS: Final = 16
 """A process that is frozen in the middle of a step misses at most so many rounds."""
 
@@ -104,6 +110,9 @@ class World:
         self.seed = seed
         self.rng = random.Random(seed)
         self.rates = rates or Rates.draw(self.rng)
+        # A chance of its own, so that schedules without exclusive jobs stay what they were.
+        self.exclusive = random.Random(f"{seed}/exclusive").random() < EXCLUSIVE_SCHEDULES
+        """Some of its jobs are."""
         self.db = db
         self.clock: ManualClock = _Clock(self)
         self.bus = MemoryBus(PARTITIONS, self.clock, seed)
@@ -120,6 +129,13 @@ class World:
         self.stack: list[Actor] = []
         """Who is in the middle of an action, the innermost last."""
         self._shown = 0.0
+
+    @property
+    def lease_seconds(self) -> float:
+        """So long the longest leases last."""
+        if self.exclusive:
+            return TIMING.exclusive_seconds + EXCLUSIVE_GRACE_SECONDS
+        return TIMING.session_ttl_seconds
 
     def tell(self, who: str, what: str) -> None:
         """One line of the story."""
@@ -141,9 +157,7 @@ class World:
         if self.clock.monotonic() < actor.away_until:
             return
         if self.chance(self.rates.stall):
-            seconds = actor.stall_seconds(self.rng)
-            actor.away_until = self.clock.monotonic() + seconds
-            self.tell(actor.name, f"stalls for {seconds:.1f} s")
+            self.stall(actor)
             return
         self.stack.append(actor)
         try:
@@ -154,6 +168,12 @@ class World:
             actor.away_until = self.clock.monotonic() + self.rng.choice((0.0, 0.5, 4.0))
         finally:
             self.stack.pop()
+
+    def stall(self, actor: Actor) -> None:
+        """From now on it does nothing for a while."""
+        seconds = actor.stall_seconds(self.rng)
+        actor.away_until = self.clock.monotonic() + seconds
+        self.tell(actor.name, f"stalls for {seconds:.1f} s")
 
     def round(self) -> None:
         """Every actor that is not in the middle of something acts, in any order; some are left out."""
