@@ -43,6 +43,8 @@ CLOCKS: Final = {
 """Fast enough that a hundred times as many leases end in an hour."""
 TTL_SECONDS: Final = float(CLOCKS["PENSTOCK_SESSION_TTL_SECONDS"])
 SCAN_SECONDS: Final = float(CLOCKS["PENSTOCK_SCAN_SECONDS"])
+EXCLUSIVE_SECONDS: Final = 10.0
+"""For arenas with exclusive jobs: an attempt whose grace is 1 s may run 5 s without an answer."""
 SERVERS: Final = ("kafka", "postgres", "s3")
 START_SECONDS: Final = 180.0
 WAIT_SECONDS: Final = 120.0

@@ -12,17 +12,27 @@ BODY: Final = """\
 LC_ALL=C
 file="{runs}/$CI_JOB_ID"
 echo "start $CI_ATTEMPT $EPOCHREALTIME" >> "$file"
-me="$CI_JOB_ID:$CI_ATTEMPT"
+{alone}me="$CI_JOB_ID:$CI_ATTEMPT"
 for ((n = 1; n <= {lines}; n++)); do
   echo "$me:stdout:$n"
   ((n > {errors})) || echo "$me:stderr:$n" >&2
 done
-sleep {seconds}
+{pause}
 case " {failing} " in *" $CI_ATTEMPT "*) code=1 ;; *) code=0 ;; esac
 echo "end $CI_ATTEMPT $code $EPOCHREALTIME $(({lines} + {errors}))" >> "$file"
 exit $code
 """
 """Each line is one write to a file opened for appending: it is there as a whole, or not at all."""
+ALONE: Final = """\
+exec 9>> "$file"
+flock -n 9 || { [ $? = 1 ]; echo "overlap $CI_ATTEMPT $EPOCHREALTIME" >&9; }
+sleep 60 > /dev/null 2>&1 &
+"""
+"""An exclusive run holds a lock on its journal for as long as any process of it lives, be it one that it left
+behind: who cannot have the lock is not alone. The kernel says so, and it needs no clock."""
+EXCLUSIVE: Final[dict[str, Any]] = {"exclusive": True, "timeout": {"run": ENOUGH, "cancel-grace": "1s"}}
+EXCLUSIVE_SHARE: Final = 0.06
+"""Of all jobs. Whoever loses one to a dead runner waits for the end of a long lease."""
 
 
 def draw_definition(rng: random.Random, name: str, runs: Path, *, most: int = 12) -> dict[str, Any]:
@@ -41,14 +51,30 @@ def draw_definition(rng: random.Random, name: str, runs: Path, *, most: int = 12
             failing = [1] if rng.random() < 0.5 else []
         elif rng.random() < 0.06:
             failing = list(range(1, 21))
-        job["run"] = _body(rng, runs, failing)
+        if alone := rng.random() < EXCLUSIVE_SHARE:
+            job.update(EXCLUSIVE)
+        job["run"] = _body(rng, runs, failing, alone=alone)
         drawn[f"j{number}"] = job
     return {"name": name, "jobs": drawn}
 
 
-def _body(rng: random.Random, runs: Path, failing: list[int]) -> str:
+def exclusive_definition(runs: Path, seconds: float) -> dict[str, Any]:
+    """One exclusive job, whose first attempt takes so long, and any other is over at once."""
+    pause = f"[ $CI_ATTEMPT != 1 ] || sleep {seconds}"
+    body = BODY.format(runs=runs, alone=ALONE, lines=3, errors=0, pause=pause, failing="")
+    return {"name": "alone", "jobs": {"alone": {"shell": "bash", "run": body, **EXCLUSIVE}}}
+
+
+def _body(rng: random.Random, runs: Path, failing: list[int], *, alone: bool) -> str:
     seconds = rng.choice((0, 0, 0, 0.05, 0.2, 0.5, 1, 2, 5))
     lines = rng.choice((0, 1, 1, 3, 20, 200))
     errors = min(lines, rng.choice((0, 0, 5)))
     tries = " ".join(map(str, failing))
-    return BODY.format(runs=runs, lines=lines, errors=errors, seconds=seconds, failing=tries)
+    return BODY.format(
+        runs=runs,
+        alone=ALONE if alone else "",
+        lines=lines,
+        errors=errors,
+        pause=f"sleep {seconds}",
+        failing=tries,
+    )

@@ -6,12 +6,13 @@ import contextlib
 import resource
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+from penstock.core.errors import PenstockError
 from penstock.kafka.consumer import GroupSource
 from penstock.store import audit
 from penstock.testing.chaos import hooks
-from penstock.testing.chaos.arena import TTL_SECONDS, frozen
+from penstock.testing.chaos.arena import EXCLUSIVE_SECONDS, TTL_SECONDS, frozen
 from penstock.testing.chaos.field import Drawn, Field
 
 READY_SECONDS: Final = 180.0
@@ -94,6 +95,41 @@ def runners_asleep(field: Field) -> Drawn:
         return sum(map(bool, pids))
 
     return "every runner", act
+
+
+def exclusive_runner_asleep(field: Field) -> Drawn:
+    """The runner of an exclusive job stands still until another one has begun it again.
+
+    Its guards do not stand still: they have killed by then what the first attempt left running.
+    """
+
+    def act() -> int:
+        workload = field.workload
+        pipeline_id = workload.ask_exclusive(3 * EXCLUSIVE_SECONDS)
+        if not field.within(BITE_SECONDS, lambda: bool(_jobs(field, pipeline_id))):
+            return 0
+        (job_id,) = _jobs(field, pipeline_id)
+        if not field.within(BITE_SECONDS, lambda: workload.has_begun(job_id, 1)):
+            return 0
+        with frozen(field.arena, _holder(field, job_id)) as pids:
+            again = field.within(EXCLUSIVE_SECONDS + BITE_SECONDS, lambda: workload.has_begun(job_id, 2))
+        return int(bool(pids) and again)
+
+    return "runner of an exclusive job", act
+
+
+def _jobs(field: Field, pipeline_id: str) -> list[str]:
+    """Ids of the jobs of a pipeline; none while nobody can tell."""
+    with contextlib.suppress(PenstockError):
+        return [job["job_id"] for job in field.arena.client().jobs(pipeline_id)]
+    return []
+
+
+def _holder(field: Field, job_id: str) -> str:
+    """The label of the runner that has this job. Raises RetryLater."""
+    books = _books(field)
+    session = next(row["session_id"] for row in books.jobs if row["id"] == job_id)
+    return next(_label(row) for row in books.sessions if row["session_id"] == session)
 
 
 def service_asleep(field: Field) -> Drawn:
@@ -228,10 +264,19 @@ def runner_without_files(field: Field) -> Drawn:
 
 def _starved(field: Field, label: str) -> int:
     """Attempts of a runner that ended because it had not what they need. Raises RetryLater."""
-    with contextlib.closing(field.arena.database()) as db:
-        books = audit.books(db)
-    its = {row["session_id"] for row in books.sessions if row["name"].rpartition("/")[2] == label}
+    books = _books(field)
+    its = {row["session_id"] for row in books.sessions if _label(row) == label}
     return sum(row["reason"] == "infra-error" and row["session_id"] in its for row in books.attempts)
+
+
+def _books(field: Field) -> audit.Books:
+    with contextlib.closing(field.arena.database()) as db:
+        return audit.books(db)
+
+
+def _label(session: dict[str, Any]) -> str:
+    """Of the runner of this session, whose name begins with its machine's."""
+    return str(session["name"].rpartition("/")[2])
 
 
 def all_away(field: Field) -> Drawn:
@@ -264,6 +309,7 @@ FAULTS: Final[dict[str, Callable[[Field], Drawn]]] = {
     **{f"F1 {point}": partial(killed_at, point) for point in hooks.POINTS},
     "F2 runner asleep": runner_asleep,
     "F2 every runner asleep": runners_asleep,
+    "F2 exclusive runner asleep": exclusive_runner_asleep,
     "F2 service asleep": service_asleep,
     "F3 kafka killed": partial(server_killed, "kafka"),
     "F3 kafka asleep": partial(server_asleep, "kafka"),

@@ -18,7 +18,7 @@ from penstock.core.errors import PenstockError, RetryLater, StopProcess
 from penstock.runtime.clock import SystemClock
 from penstock.store import audit
 from penstock.store.jobs import Policy
-from penstock.testing.chaos.arena import CLOCKS, SCAN_SECONDS, TTL_SECONDS, Arena
+from penstock.testing.chaos.arena import CLOCKS, EXCLUSIVE_SECONDS, SCAN_SECONDS, TTL_SECONDS, Arena
 from penstock.testing.chaos.bars import Bars, Measure
 from penstock.testing.chaos.ending import END_SECONDS, come_to_rest, everything, remains
 from penstock.testing.chaos.field import Field
@@ -36,6 +36,7 @@ REPLICAS: Final = {
 ENVIRON: Final = {
     "PENSTOCK_KAFKA_PARTITIONS": "4",
     "PENSTOCK_SLOTS": "6",
+    "PENSTOCK_EXCLUSIVE_SECONDS": f"{EXCLUSIVE_SECONDS:g}",
     "PENSTOCK_LOG_CHUNK_SECONDS": "2",
     "PENSTOCK_LOG_CLOSE_SECONDS": "10",
     "PENSTOCK_LOG_SWEEP_SECONDS": "1",
@@ -50,6 +51,7 @@ FAILED: Final = "failed.txt"
 TERMS: Final = Terms(
     ttl_seconds=TTL_SECONDS,
     heartbeat_seconds=float(CLOCKS["PENSTOCK_HEARTBEAT_SECONDS"]),
+    exclusive_seconds=EXCLUSIVE_SECONDS,
     scan_seconds=SCAN_SECONDS,
     sweep_seconds=float(CLOCKS["PENSTOCK_SWEEP_SECONDS"]),
     recover_seconds=120.0,

@@ -20,7 +20,7 @@ from penstock.kafka.tail import TailSource
 from penstock.runtime.clock import Clock, SystemClock
 from penstock.store import audit, requests
 from penstock.testing.chaos.arena import Arena
-from penstock.testing.chaos.pipelines import draw_definition
+from penstock.testing.chaos.pipelines import draw_definition, exclusive_definition
 from penstock.testing.history import ClientJournal, Folder, PeekJournal
 
 TENANT: Final = "default"
@@ -135,6 +135,15 @@ class Workload:
             return refused.status
         self._journal.ok(op)
         return 0
+
+    def ask_exclusive(self, seconds: float) -> str:
+        """Ask over HTTP for one exclusive job whose first attempt takes so long: the id of its pipeline."""
+        return self._ask(uuid4(), exclusive_definition(self._folder.runs, seconds), "http")
+
+    def has_begun(self, job_id: str, attempt: int) -> bool:
+        """Whether an attempt has written down its start."""
+        journal = self._folder.runs / job_id
+        return journal.exists() and f"start {attempt} " in journal.read_text("utf-8")
 
     def _live(self) -> None:
         while not self._enough.is_set():

@@ -37,6 +37,13 @@ _ALL: Final = (
         texts.RENEW_WITHOUT_FENCE,
     ),
     Mutant(
+        "exclusive-like-any",
+        "a lease of an exclusive job is one like any other, and no guard knows when it ends",
+        "alone",
+        ("I6",),
+        texts.EXCLUSIVE_LIKE_ANY,
+    ),
+    Mutant(
         "log-without-attempt",
         "log lines are kept by job, whatever attempt they are of",
         "logs-die",

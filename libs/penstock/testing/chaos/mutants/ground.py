@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from penstock.core.errors import PenstockError
 from penstock.runtime.clock import SystemClock, pause
 from penstock.store import audit, setup
-from penstock.testing.chaos.arena import Arena
+from penstock.testing.chaos.arena import EXCLUSIVE_SECONDS, Arena
 from penstock.testing.chaos.hooks import MUTANT
 from penstock.testing.chaos.mutants.mutant import Mutant
 from penstock.testing.chaos.mutants.plays import PLAYS
@@ -22,6 +22,7 @@ from penstock.testing.history.verdict import Verdict, verdict
 
 REPLICAS: Final = {"runner": 2}
 ENVIRON: Final = {
+    "PENSTOCK_EXCLUSIVE_SECONDS": f"{EXCLUSIVE_SECONDS:g}",
     "PENSTOCK_LOG_CHUNK_SECONDS": "1",
     "PENSTOCK_LOG_CLOSE_SECONDS": "15",
     "PENSTOCK_LOG_SWEEP_SECONDS": "1",

@@ -12,6 +12,7 @@ from penstock.events import topics
 from penstock.store import setup, tenants
 from penstock.testing.chaos.arena import TTL_SECONDS
 from penstock.testing.chaos.mutants.trial import Trial
+from penstock.testing.chaos.pipelines import EXCLUSIVE
 
 READY: Final = tuple(topic.name for topic in topics.JOBS_READY.values())
 SILENT_SECONDS: Final = 2.0
@@ -33,6 +34,14 @@ def zombie(trial: Trial) -> None:
     trial.until(lambda: trial.is_late("work") or trial.is_over("work"), "its end is told")
     if not trial.is_over("work"):
         trial.open("work", 2)
+
+
+def alone(trial: Trial) -> None:
+    """The runner of an exclusive job stands still until its job runs elsewhere."""
+    trial.ask({"work": trial.job(**EXCLUSIVE)})
+    with trial.frozen(trial.running("work")):
+        trial.running("work", 2)
+    trial.open("work", 2)
 
 
 def two_owners(trial: Trial) -> None:
@@ -206,7 +215,7 @@ def _passes(trial: Trial, name: str) -> None:
 PLAYS: Final[dict[str, Callable[[Trial], None]]] = {
     play.__name__.replace("_", "-"): play
     for play in (
-        zombie, two_owners, runner_dies, reaper_dies, intake_dies, relay_dies, gateway_dies, logs_die,
+        zombie, alone, two_owners, runner_dies, reaper_dies, intake_dies, relay_dies, gateway_dies, logs_die,
         hint_again, cancel_unstarted, one_need_ends, both_needs_end, poisoned, all_is_well, stranger_cancels,
         kafka_forgets,
     )

@@ -21,6 +21,9 @@ RENEW_WITHOUT_FENCE: Final = (
         "WHERE l.job_id = h.job_id OFFSET 0) AS l ON true",
     ),
 )
+EXCLUSIVE_LIKE_ANY: Final = (
+    Text("claim_v1", "CASE WHEN (s.spec ->> 'exclusive')::boolean", "CASE WHEN false"),
+)
 RELEASE_WITHOUT_OUTBOX: Final = (
     Text("release_v1", "'outbox_id', publish_v1(events, at, actor)", "'outbox_id', NULL"),
 )

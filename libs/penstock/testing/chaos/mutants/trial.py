@@ -20,10 +20,11 @@ from penstock.runtime.clock import SystemClock
 from penstock.store import audit, setup
 from penstock.store.audit import Books
 from penstock.testing.chaos import hooks
-from penstock.testing.chaos.arena import SCAN_SECONDS, TTL_SECONDS, Arena
+from penstock.testing.chaos.arena import EXCLUSIVE_SECONDS, SCAN_SECONDS, TTL_SECONDS, Arena
 from penstock.testing.chaos.collect import logs
 from penstock.testing.chaos.data_faults import again
 from penstock.testing.chaos.mutants.listening import Listener
+from penstock.testing.chaos.pipelines import ALONE
 from penstock.testing.history.folder import read_runs, topic_record
 from penstock.testing.history.past import Ask, Door, Fault, History, Poison, Run, Terms, Wish
 
@@ -37,6 +38,7 @@ STALL: Final = "stall"
 """A service stands still for a moment: nothing may come of it."""
 TERMS: Final = Terms(
     ttl_seconds=TTL_SECONDS,
+    exclusive_seconds=EXCLUSIVE_SECONDS,
     scan_seconds=SCAN_SECONDS,
     late_seconds=15.0,  # is measured elsewhere: a play shows that it comes, on any machine
     spared=frozenset((STALL, "poison", "repeat")),
@@ -45,7 +47,7 @@ BODY: Final = """\
 LC_ALL=C
 file="{runs}/$CI_JOB_ID"
 echo "start $CI_ATTEMPT $EPOCHREALTIME" >> "$file"
-for ((n = 1; n <= {lines}; n++)); do echo "$CI_JOB_ID:$CI_ATTEMPT:stdout:$n"; done
+{alone}for ((n = 1; n <= {lines}; n++)); do echo "$CI_JOB_ID:$CI_ATTEMPT:stdout:$n"; done
 gate="{gates}/$CI_JOB_NAME.$CI_ATTEMPT"
 until [ -e "$gate" ] || [ -e "{gates}/all" ]; do sleep 0.05; done
 code=0
@@ -85,7 +87,8 @@ class Trial:
 
     def job(self, *, lines: int = 2, needs: tuple[str, ...] = (), **more: Any) -> Row:
         """A job whose attempts wait for their gates."""
-        body = BODY.format(runs=self._runs, gates=self._gates, lines=lines)
+        alone = ALONE if more.get("exclusive") else ""
+        body = BODY.format(runs=self._runs, gates=self._gates, lines=lines, alone=alone)
         return {"shell": "bash", "run": body, "needs": list(needs), **more}
 
     def ask(self, jobs: dict[str, Row], *, door: Door = "http") -> Ask:
