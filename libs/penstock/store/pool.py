@@ -33,6 +33,8 @@ class Pool:
         self._call_seconds = call_seconds
         self._shunned_until = 0.0
         self._silent = False
+        self._heard = 0.0
+        """When the last answer came, be it too late for who asked: who is slow is not silent."""
         self._local = threading.local()
         self._opened: list[Database] = []
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="store", initializer=self._open)
@@ -46,18 +48,23 @@ class Pool:
             RetryLater: the server is away, or did not answer in time.
         """
         loop = asyncio.get_running_loop()
-        if loop.time() < self._shunned_until:
+        began = loop.time()
+        if began < self._shunned_until:
             raise RetryLater("postgres: it did not answer just now", component="postgres")
-        called = loop.run_in_executor(self._threads, lambda: function(self._local.database, *args, **kwargs))
+
+        def call() -> T:
+            answer = function(self._local.database, *args, **kwargs)
+            self._heard, self._silent = loop.time(), False
+            return answer
+
+        called = loop.run_in_executor(self._threads, call)
         patience = min(SILENT_SECONDS, self._call_seconds) if self._silent else self._call_seconds
         try:
-            answer = await asyncio.wait_for(called, patience)
+            return await asyncio.wait_for(called, patience)
         except TimeoutError:
-            self._silent = True
+            self._silent = self._heard < began
             self._shunned_until = loop.time() + SHUN_SECONDS
             raise RetryLater(f"postgres: no answer within {patience:g} s", component="postgres") from None
-        self._silent = False
-        return answer
 
     def close(self) -> None:
         """Wait for the calls that run, drop those that wait, close the connections."""

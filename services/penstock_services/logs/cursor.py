@@ -23,7 +23,7 @@ LAST_ASK_SECONDS: Final = 5.0
 """How often Postgres is asked how a log stands of which nothing comes; a log with output tells by itself."""
 FIRST_STATE_SECONDS: Final = 0.02
 STATE_SECONDS: Final = 5.0
-"""How long the end of a log waits for the state that its attempt ended in."""
+"""How long the end of a log waits for the state that its attempt ended in, and a look at it for an answer."""
 ANSWER_SECONDS: Final = 1.0
 """How long a reader waits for an answer of Postgres, which may hang, before it goes on without."""
 
@@ -38,6 +38,8 @@ class Cursor:
         self._key = key
         self.seq = seq
         self._state: LogState | None = None
+        self._asked: asyncio.Future[LogState] | None = None
+        """An answer that is not there yet."""
 
     async def read(self, *, follow: bool) -> AsyncGenerator[bytes, None]:
         """NDJSON in pieces; an empty one before each wait for what is not there yet.
@@ -48,7 +50,8 @@ class Cursor:
             RetryLater: lines before those in memory are wanted, and Postgres or the object storage is away.
         """
         with self._library.watch.follow(self._key) as news:
-            await self._ask()
+            # Without `follow` nothing else tells how the log stands, so the answer is worth the wait.
+            await self._ask(seconds=ANSWER_SECONDS if follow else STATE_SECONDS)
             patience = FIRST_ASK_SECONDS
             while True:
                 news.clear()
@@ -139,20 +142,27 @@ class Cursor:
                 patience = min(2 * patience, FIRST_ASK_SECONDS)
         return end
 
-    async def _ask(self, news: asyncio.Event | None = None) -> None:
-        """Learn how the log stands, unless `news` come first: a server that hangs holds up no line."""
-        asking = asyncio.ensure_future(self._library.states.get(self._key))
+    async def _ask(self, news: asyncio.Event | None = None, seconds: float = 0.0) -> None:
+        """Learn how the log stands, unless `news` come first: a server that hangs holds up no line.
+
+        An answer that comes later is found by the next call: each may be late, or news be faster than all.
+        """
+        asked = self._asked = self._asked or self._library.states.ask(self._key)
         coming = asyncio.ensure_future((news or asyncio.Event()).wait())
         try:
-            await asyncio.wait((asking, coming), timeout=ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if asking.done():
-                self._state = asking.result()
+            await asyncio.wait(
+                (asked, coming), timeout=seconds or ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            coming.cancel()
+        if not asked.done():
+            return
+        self._asked = None
+        try:
+            self._state = asked.result()
         except RetryLater as error:
             # What is in memory can be read all the same; the index is asked again when nothing comes.
             log.info("state of a log unknown for now", job_id=self._key[0], error=str(error))
-        finally:
-            asking.cancel()
-            coming.cancel()
 
 
 async def _comes(news: asyncio.Event, seconds: float) -> bool:

@@ -73,14 +73,14 @@ class States:
         self._waiting: dict[LogKey, asyncio.Future[LogState]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def get(self, key: LogKey) -> LogState:
-        """The state as it is now. Raises RetryLater."""
+    def ask(self, key: LogKey) -> asyncio.Future[LogState]:
+        """The state as it is now, or RetryLater. Others may wait for the same answer: do not cancel it."""
         future = self._waiting.get(key)
         if future is None:
             future = self._waiting[key] = asyncio.get_running_loop().create_future()
         if self._task is None:
             self._task = asyncio.create_task(self._ask())
-        return await asyncio.shield(future)
+        return future
 
     async def _ask(self) -> None:
         while self._waiting:

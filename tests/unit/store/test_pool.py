@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import threading
 from collections.abc import Iterator
@@ -72,4 +73,23 @@ async def test_a_silent_server_is_waited_for_once(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(RetryLater, match=r"within 0\.2 s"):
         await patient.run(call)
     answers.set()
+    patient.close()
+
+
+async def test_a_server_that_is_slow_is_not_taken_for_silent_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call takes longer than a silent server is given, and less than any other."""
+    monkeypatch.setattr(module, "SHUN_SECONDS", 0.0)
+    monkeypatch.setattr(module, "SILENT_SECONDS", 0.01)
+    patient = Pool("", "test", size=1, call_seconds=0.2)
+    answers = threading.Event()
+    with pytest.raises(RetryLater, match=r"within 0\.2 s"):
+        await patient.run(lambda _db: answers.wait(30))
+    with pytest.raises(RetryLater, match=r"within 0\.01 s"):
+        await patient.run(lambda _db: None)
+    answers.set()
+    heard = False
+    async with asyncio.timeout(10):
+        while not heard:
+            with contextlib.suppress(RetryLater):
+                heard = await patient.run(lambda _db: not threading.Event().wait(0.05))
     patient.close()

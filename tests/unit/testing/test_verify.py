@@ -57,6 +57,18 @@ def test_a_part_that_fails_ends_no_other(
     assert verify.main(["7"]) == 0
 
 
+def test_output_that_is_no_text_is_told_all_the_same(capfd: pytest.CaptureFixture[str]) -> None:
+    noisy = python("import sys; sys.stdout.buffer.write(bytes([255])); raise SystemExit(3)")
+    assert [part.code for part in verify.verify([], [Part("a", noisy), Part("b", python(""))])] == [3, 0]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_part_of_which_nothing_is_known_has_not_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "LOWEST", ("no-such-program",))
+    done = verify.verify([Part("a", python(""))], [Part("b", python("")), Part("c", python(""))])
+    assert [(part.name, part.code) for part in done] == [("a", 0), ("b", verify.UNTOLD), ("c", verify.UNTOLD)]
+
+
 def test_what_the_tests_leave_out_comes_in_full() -> None:
     tests, points, *_ = by_the_real_clock(7)
     left_out = {word.removeprefix("--ignore=") for word in tests.words if word.startswith("--ignore=")}

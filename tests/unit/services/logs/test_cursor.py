@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -34,6 +35,8 @@ class AwayIndex(ModelIndex):
     """An index that may be away."""
 
     away = False
+    takes = 0.0
+    """Seconds to an answer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,6 +46,7 @@ class AwayIndex(ModelIndex):
 
     def states(self, keys: Sequence[LogKey]) -> dict[LogKey, LogState]:
         self.answers.wait()
+        time.sleep(self.takes)
         if self.away:
             raise RetryLater("away", component="postgres")
         return super().states(keys)
@@ -282,6 +286,44 @@ async def test_with_postgres_hanging_memory_is_read_and_followed(
     assert await scene.read(2) == log_lines(2, 8) + end(last_seq=8, state="SUCCESS")
 
 
+@pytest.mark.parametrize("follow", [True, False])
+async def test_answers_that_always_come_late_are_heard(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, *, follow: bool
+) -> None:
+    """All is stored, and memory knows nothing of it."""
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.001)
+    scene.write(1, 5, end=True)
+    scene.store()
+    scene.finish(5)
+    scene.memory.forget_idle(scene.now + 1000)
+    assert scene.memory.view(KEY, 1) is None
+    scene.index.takes = 0.02
+    async with asyncio.timeout(10):
+        assert await scene.read(follow=follow) == log_lines(1, 5) + end(last_seq=5, state="SUCCESS")
+
+
+async def test_news_that_come_faster_than_answers_do_not_keep_a_reader_from_them(scene: Scene) -> None:
+    scene.write(1, 5, end=True)
+    scene.store()
+    scene.finish(5)
+    scene.memory.forget_idle(scene.now + 1000)
+    scene.index.takes, scene.index.away = 0.02, True
+
+    async def wake() -> None:
+        while True:
+            scene.library.watch.wake([KEY])
+            await asyncio.sleep(0)
+
+    waking = asyncio.ensure_future(wake())
+    reader = Cursor(scene.library, KEY, 1).read(follow=True)
+    assert await anext(reader) == b"", "nothing is known yet"
+    scene.index.away = False
+    async with asyncio.timeout(10):
+        got = b"".join([piece async for piece in reader])
+    assert got == log_lines(1, 5) + end(last_seq=5, state="SUCCESS")
+    waking.cancel()
+
+
 async def test_with_the_storage_away_a_reader_is_told(scene: Scene) -> None:
     scene.write(1, 5)
     scene.store()
@@ -308,7 +350,7 @@ async def test_states_are_asked_for_together(scene: Scene) -> None:
 
     states = States(query)
     keys = [(JOB, attempt) for attempt in range(1, 6)]
-    found = await asyncio.gather(*(states.get(key) for key in [*keys, *keys]))
+    found = await asyncio.gather(*(states.ask(key) for key in [*keys, *keys]))
     assert [state.attempt for state in found] == [1, 2, 3, 4, 5] * 2
     assert asked == [5]
 
