@@ -91,8 +91,8 @@ def _beside(part: Part) -> Done:
     began = time.monotonic()
     command = [*LOWEST, sys.executable, *part.words]
     ended = subprocess.run(
-        command, cwd=ROOT, env=_environ(part), check=False, text=True, errors="replace", stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        command, cwd=ROOT, env=_environ(part), check=False, text=True, errors="replace",
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     print(f"== {part.name} (beside)\n{ended.stdout}", end="", flush=True)
     return _told(Done(part.name, ended.returncode, time.monotonic() - began))

@@ -8,6 +8,7 @@ they left.
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,7 @@ class ControlGroup:
         self._group: Path | None = None
         self._tried = False
         with contextlib.suppress(OSError):
-            left = Path(record.read_text())
+            left = Path(record.read_text(errors="replace"))
             if left.name.startswith(PREFIX) and left.is_dir():
                 _end(left)
             record.unlink()
@@ -97,7 +98,8 @@ def _end(group: Path) -> None:
             if "populated 0" in (group / "cgroup.events").read_text():
                 break
             pause(LOOK_SECONDS)
-        group.rmdir()
+        for folder, *_ in os.walk(group, topdown=False):  # a job may have made groups of its own in it
+            Path(folder).rmdir()
     except FileNotFoundError:
         pass  # the last guard did it
     except OSError as error:

@@ -104,9 +104,10 @@ def test_a_record_of_something_else_is_left_alone(tmp_path: Path) -> None:
     record.write_text(str(other))
     ControlGroup(record)
     assert other.is_dir()
-    record.write_text(str(tmp_path / "penstock-gone"))
-    ControlGroup(record)
-    assert not record.exists()
+    for text in (os.fsencode(tmp_path / "penstock-gone"), b"penstock-\xff", b""):
+        record.write_bytes(text)
+        ControlGroup(record)
+        assert not record.exists()
 
 
 def test_a_group_is_given_back(record: Path) -> None:
@@ -117,3 +118,14 @@ def test_a_group_is_given_back(record: Path) -> None:
     group.close()
     assert not made.exists()
     assert not record.exists()
+
+
+def test_groups_that_a_job_made_in_it_go_with_it(record: Path) -> None:
+    made = Path(ControlGroup(record).entry()).parent
+    inner = made / "inner" / "most"
+    inner.mkdir(parents=True)
+    with subprocess.Popen(["sleep", "600"]) as job:
+        (inner / "cgroup.procs").write_text(str(job.pid))
+        ControlGroup(record)
+        assert job.wait() == -signal.SIGKILL
+    assert not made.exists()

@@ -76,7 +76,7 @@ async def test_a_silent_server_is_waited_for_once(monkeypatch: pytest.MonkeyPatc
     patient.close()
 
 
-async def test_a_server_that_is_slow_is_not_taken_for_silent_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_server_is_not_taken_for_silent_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call takes longer than a silent server is given, and less than any other."""
     monkeypatch.setattr(module, "SHUN_SECONDS", 0.0)
     monkeypatch.setattr(module, "SILENT_SECONDS", 0.01)
