@@ -17,6 +17,7 @@ import pytest
 from penstock.runtime.clock import SystemClock, pause
 from penstock.runtime.settings import EXCLUSIVE_RESERVE_SECONDS
 from penstock_services.runner import guard, processes
+from penstock_services.runner.cgroup import ControlGroup
 
 Body = Callable[[Any], Coroutine[Any, Any, None]]
 now = SystemClock().monotonic
@@ -115,6 +116,7 @@ class Away:
     """A runner in a process of its own, with one stubborn exclusive job."""
 
     def __init__(self, folder: Path, seconds: float, grace: float) -> None:
+        self._folder = folder
         self.process = subprocess.Popen(
             [sys.executable, "-c", AGENT, str(folder), STUBBORN, str(seconds), str(grace)],
             stdout=subprocess.PIPE,
@@ -137,6 +139,7 @@ class Away:
                 os.kill(pid, signal.SIGCONT)
                 os.kill(pid, signal.SIGKILL)
         self.process.communicate()
+        ControlGroup(self._folder / "group")  # nobody else is left to remove it
 
 
 def words_of(pid: int) -> str:
