@@ -59,7 +59,9 @@ def service_specs(
 def _given(name: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Of what all services share, a service's own part: its role in Postgres; for a runner no keys at all."""
     if name == "runner":
-        kept = {key: value for key, value in environment.items() if key not in NOT_FOR_RUNNERS}
+        # Its host and state folder name it: several of the user's one name could not be told apart.
+        left_out = (*NOT_FOR_RUNNERS, "PENSTOCK_NAME")
+        kept = {key: value for key, value in environment.items() if key not in left_out}
         return {"PENSTOCK_DRAIN_SECONDS": DRAIN_SECONDS, **kept}
     dsn = service_dsn(environment["PENSTOCK_POSTGRES_DSN"], name)
     return {**DEFAULTS, **environment, "PENSTOCK_POSTGRES_DSN": dsn}

@@ -22,7 +22,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 CANCELS_AT_ONCE: Final = 25
-"""In a transaction, and there no more than make 1,000 jobs: they are locked until it ends."""
+"""In a transaction, none of them behind the first 1,000 jobs of it: they are locked until it ends."""
 
 
 def claim(

@@ -63,7 +63,8 @@ class ControlGroup:
             if (group / "cgroup.kill").exists():  # since Linux 5.14
                 return group
             group.rmdir()
-        except OSError:  # not ours to divide: the guards are enough for all but their own sudden end
+        except OSError as error:  # the guards are enough for all but their own sudden end
+            log.info("no control group for attempts (systemd gives one by Delegate=yes)", error=str(error))
             self._record.unlink(missing_ok=True)
         return None
 

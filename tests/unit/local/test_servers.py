@@ -43,7 +43,11 @@ def test_each_replica_has_its_own_name_and_ports(tmp_path: Path) -> None:
             StackFolder(tmp_path),
             LocalSettings(health_port=22_500, gateway_port=22_900),
             ports,
-            {"PENSTOCK_POSTGRES_DSN": "postgresql://penstock:pw@h:1/p", "PENSTOCK_LOG_LEVEL": "debug"},
+            {
+                "PENSTOCK_POSTGRES_DSN": "postgresql://penstock:pw@h:1/p",
+                "PENSTOCK_LOG_LEVEL": "debug",
+                "PENSTOCK_NAME": "box",
+            },
             {**dict.fromkeys(SERVICES, 1), "advancer": 2, "reaper": 0},
         )
     finally:
@@ -59,6 +63,7 @@ def test_each_replica_has_its_own_name_and_ports(tmp_path: Path) -> None:
     assert advancer.environment["PENSTOCK_LOG_LEVEL"] == "debug"
     assert advancer.environment["PENSTOCK_POSTGRES_DSN"] == "postgresql://penstock_advancer:pw@h:1/p"
     assert "PENSTOCK_POSTGRES_DSN" not in specs[-1].command.environment, "a runner has no database"
+    assert "PENSTOCK_NAME" not in specs[-1].command.environment, "nor a name that is not its own alone"
     health = [spec.command.environment["PENSTOCK_HTTP_PORT"] for spec in specs]
     assert len(set(health)) == len(specs)
     gateway = specs[6]

@@ -92,7 +92,7 @@ def _kill(
     found = victims(Path.cwd(), name)
     watch = Watch(read_stack(Path.cwd()), _tell_json if as_json else _tell, seconds)
     try:
-        jobs = watch.jobs()
+        jobs = watch.jobs([victim.replica for victim in found] if kind == "worker" else None)
         busy = {victim.replica: sum(is_of(job, victim.replica) for job in jobs) for victim in found}
         well = watch.kill(kind, _chosen(found, replica, busy, name), jobs, wipe=wipe)
     finally:

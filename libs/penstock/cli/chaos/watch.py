@@ -46,9 +46,15 @@ class Watch:
         """Leave the stack alone."""
         self._db.close()
 
-    def jobs(self) -> list[living.JobNow]:
-        """What runs; where nothing does, a job of our own, once it runs. Raises RetryLater."""
-        found = living.held(self._db)
+    def jobs(self, runners: Sequence[int] | None = None) -> list[living.JobNow]:
+        """What runs (on one of these replicas of the runner, if any are named); where nothing does, a job of
+        our own, once it runs. Raises RetryLater.
+        """
+        found = [
+            job
+            for job in living.held(self._db)
+            if runners is None or any(is_of(job, replica) for replica in runners)
+        ]
         if found or self._client is None:
             return found
         self._tell(Line(0.0, f"nothing runs: a job of {OWN_SECONDS} s is started", {"event": "own"}))
