@@ -184,10 +184,13 @@ def ctrl_c_once(following: threading.Event) -> Iterator[None]:
         following.wait(10)
         signal.raise_signal(signal.SIGINT)
 
+    # Whoever runs the tests in the background of a shell hands down that it is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=body)
     thread.start()
     yield
     thread.join()
+    signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_cancels_where_nobody_can_be_asked(gateway: FakeGateway) -> None:
