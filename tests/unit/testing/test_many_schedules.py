@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from penstock.testing.simulation.many import SHARE, split
@@ -20,3 +23,25 @@ def test_few_databases_for_many_schedules_and_work_for_everybody() -> None:
     assert len(split(range(500), 2)) == 20
     assert len(split(range(20_000), 2)) == 20
     assert len(split(range(20_000), 8)) == 80
+
+
+PARENT = """
+import multiprocessing, os, time
+from penstock.testing.simulation.many import end_with_parent
+
+def work(_):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(1, initializer=end_with_parent) as pool:
+        pool.map(work, [0])
+"""
+
+
+def test_a_worker_ends_with_its_parent() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert int(parent.stdout.readline()) != parent.pid
+        parent.kill()
+        assert parent.stdout.read() == "", "nobody holds the other end any more"

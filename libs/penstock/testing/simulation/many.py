@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -33,9 +35,21 @@ def run_many(dsn: str, seeds: range, *, processes: int = 2, plant: str = "") -> 
         for share in shares:
             yield from _perform(share)
         return
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes, initializer=end_with_parent) as pool:
         for outcomes in pool.imap_unordered(_collect, shares):
             yield from outcomes
+
+
+def end_with_parent() -> None:
+    """In a worker: whoever's parent was killed would look for its database for ever."""
+    parent = multiprocessing.parent_process()
+
+    def body() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=body, daemon=True).start()
 
 
 def split(seeds: range, processes: int) -> list[range]:
