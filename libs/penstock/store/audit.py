@@ -82,7 +82,7 @@ def open_jobs(db: Database) -> int:
 
 def is_quiet(db: Database) -> bool:
     """Whether nothing is left to do: no open pipeline, no unsent event, no request or cancel that waits, no
-    history that a new Kafka cluster has not been given again.
+    history that the newest Kafka cluster has not been given again (a wiped one never gets the rest).
     """
     return bool(db.one(_QUIET))
 
@@ -163,5 +163,6 @@ _QUIET = """
         AND NOT EXISTS (SELECT FROM requests WHERE state = 'RECEIVED')
         AND NOT EXISTS (SELECT FROM cancels AS c WHERE c.applied_at IS NULL
             AND EXISTS (SELECT FROM pipelines AS p WHERE p.id = c.pipeline_id))
-        AND NOT EXISTS (SELECT FROM kafka_clusters WHERE since IS NOT NULL AND done_at IS NULL)
+        AND NOT EXISTS (SELECT FROM kafka_clusters AS k WHERE k.since IS NOT NULL AND k.done_at IS NULL
+            AND k.met_at = (SELECT max(met_at) FROM kafka_clusters))
 """

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from penstock.store import audit, jobs
+from penstock.core.ids import uuid4
+from penstock.store import audit, clusters, jobs
 from penstock.store.database import Database
 from penstock.testing.databases import fresh_database
 from penstock.testing.graphs import World
@@ -87,3 +88,16 @@ def test_a_dump_is_the_same_until_something_changes(own: Database) -> None:
     assert audit.dump(own) == before
     own.rows("UPDATE attempts SET exit_code = 9 WHERE job_id = %s", (world.jobs[0],))
     assert "attempts" in difference(before, audit.dump(own))
+
+
+def test_only_the_newest_kafka_waits_for_its_history(own: Database) -> None:
+    first, second, third = uuid4(), uuid4(), uuid4()
+    assert not clusters.meet(own, first, keep_seconds=60)
+    assert audit.is_quiet(own)
+    assert clusters.meet(own, second, keep_seconds=60)
+    assert not audit.is_quiet(own)
+    assert clusters.meet(own, third, keep_seconds=60), "wiped before the second one was given all"
+    while (page := clusters.take(own, third, 10, settle_seconds=0)) is not None:
+        assert not audit.is_quiet(own)
+        clusters.gave(own, third, page)
+    assert audit.is_quiet(own)
