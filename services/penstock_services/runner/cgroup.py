@@ -65,21 +65,15 @@ class ControlGroup:
             group.rmdir()
         except OSError as error:  # the guards are enough for all but their own sudden end
             log.info("no control group for attempts (systemd gives one by Delegate=yes)", error=str(error))
-            self._record.unlink(missing_ok=True)
+        self._record.unlink(missing_ok=True)
         return None
 
 
 def own_group() -> Path | None:
     """The folder of the control group that this process is in; None where there is no cgroup v2."""
     with contextlib.suppress(OSError):
-        inside = next(
-            (
-                line[3:]
-                for line in Path("/proc/self/cgroup").read_text().splitlines()
-                if line.startswith("0::")
-            ),
-            "",
-        )
+        groups = Path("/proc/self/cgroup").read_text().splitlines()
+        inside = "".join(line[3:] for line in groups if line.startswith("0::"))  # of v2 there is one
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             before, _, after = line.partition(" - ")
             if inside and after.startswith("cgroup2 "):
@@ -93,7 +87,7 @@ def _end(group: Path) -> None:
     """Kill all that is in it, and remove it."""
     try:
         if "populated 1" in (group / "cgroup.events").read_text():
-            log.warning("processes of an earlier life are killed", group=str(group))
+            log.warning("processes that were left are killed", group=str(group))
             (group / "cgroup.kill").write_text("1")
         for _ in range(round(EMPTY_SECONDS / LOOK_SECONDS)):
             if "populated 0" in (group / "cgroup.events").read_text():

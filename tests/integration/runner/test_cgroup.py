@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,14 +59,27 @@ def record(tmp_path: Path) -> Path:
     return tmp_path / "group"
 
 
-@pytest.mark.timeout(60)
-def test_what_outlived_runner_and_guard_is_ended_by_the_next_life(record: Path) -> None:
+@contextmanager
+def running(record: Path) -> Iterator[tuple[subprocess.Popen[str], set[int]]]:
+    """A runner with a job, and the pids of its guard and of two processes of the job, one of them escaped."""
     with subprocess.Popen(
         [sys.executable, "-c", RUNNER, str(record.parent)], stdout=subprocess.PIPE, text=True
     ) as runner:
         assert runner.stdout is not None
-        first, second, guard = sorted(int(runner.stdout.readline()) for _ in range(3))
-        pids = {first, second, guard}
+        yield runner, {int(runner.stdout.readline()) for _ in range(3)}
+
+
+def gone_soon(pids: set[int], group: Path) -> None:
+    """All of them end, and the group with them."""
+    deadline = time.monotonic() + 10
+    while group.exists() or any(map(is_running, pids)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.timeout(60)
+def test_what_outlived_runner_and_guard_is_ended_by_the_next_life(record: Path) -> None:
+    with running(record) as (runner, pids):
         guard = next(pid for pid in pids if b"guard.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
         for pid in (runner.pid, guard):
             os.kill(pid, signal.SIGSTOP)
@@ -74,28 +89,18 @@ def test_what_outlived_runner_and_guard_is_ended_by_the_next_life(record: Path) 
     assert all(map(is_running, left)), "nobody is there to see to their end"
     group = Path(record.read_text())
     ControlGroup(record)
-    deadline = time.monotonic() + 10
-    while any(map(is_running, left)):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
     assert not group.exists()
+    gone_soon(left, group)
     assert not record.exists()
 
 
 @pytest.mark.timeout(60)
 def test_guards_of_a_killed_runner_leave_no_group(record: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", RUNNER, str(record.parent)], stdout=subprocess.PIPE, text=True
-    ) as runner:
-        assert runner.stdout is not None
-        pids = [int(runner.stdout.readline()) for _ in range(3)]
+    with running(record) as (runner, pids):
         group = Path(record.read_text())
         assert group.is_dir()
         runner.kill()
-    deadline = time.monotonic() + 10
-    while group.exists() or any(map(is_running, pids)):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    gone_soon(pids, group)
 
 
 def test_a_record_of_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 -- Cancels pipelines, or single jobs of them, in one transaction. wishes: [{tenant, pipeline_id, job_id}], the job
--- null for a whole pipeline. Of several, those behind the first 1,000 jobs are left for another call. What runs or may run becomes CANCELLING, token kept; all else that is not terminal
--- becomes CANCELLED at once. A grace timer is set for the grace of their spec (left out there: 30 s) and the 10 s
--- that the order and the report may take. Waiting cancels of the same count as applied.
--- Returns {outbox_id, events, outcomes}: the outcome of each wish that was taken, in their order, is absent (the pipeline, as if
--- another tenant's), no-such-job (the pipeline has none of that id), terminal or cancelled; events hold stops.
+-- null for a whole pipeline. Of several, those behind the first 1,000 jobs are left for another call. What runs or
+-- may run becomes CANCELLING, token kept; all else that is not terminal becomes CANCELLED at once. A grace timer is
+-- set for the grace of their spec (left out there: 30 s) and the 10 s that the order and the report may take.
+-- Waiting cancels of the same count as applied.
+-- Returns {outbox_id, events, outcomes}: the outcome of each wish that was taken, in their order, is absent (the
+-- pipeline, as if another tenant's), no-such-job (the pipeline has none of that id), terminal or cancelled; events
+-- hold stops.
 CREATE OR REPLACE FUNCTION cancel_v1(wishes json, actor text) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
@@ -28,7 +30,8 @@ BEGIN
             LEFT JOIN LATERAL (SELECT CASE WHEN a.wish ->> 'job_id' IS NOT NULL THEN 1
                     ELSE (SELECT sum(c.value::int) FROM json_each_text(p.counts) AS c) END AS size
                 FROM pipelines AS p
-                WHERE p.id = (a.wish ->> 'pipeline_id')::uuid AND p.tenant = a.wish ->> 'tenant' OFFSET 0) AS s ON true) AS w;
+                WHERE p.id = (a.wish ->> 'pipeline_id')::uuid AND p.tenant = a.wish ->> 'tenant'
+                OFFSET 0) AS s ON true) AS w;
     END IF;
 
     SELECT array_agg(DISTINCT j.id ORDER BY j.id), array_agg(DISTINCT p.id ORDER BY p.id),
