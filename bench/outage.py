@@ -171,8 +171,8 @@ def outage(field: Field, server: Server, how: How, *, jobs: int, seconds: float)
     """
     tail = Tail(field)
     crowd = Crowd(field, jobs)
-    # Not no-op jobs: those are short, and granted ahead of free slots.
-    waiting = field.submit({f"w{n}": {"run": "true"} for n in range(QUEUED)}, name="waiting")
+    # None of them short: short ones are granted ahead of free slots, and might all be over before it is back.
+    waiting = field.submit({f"w{n}": {"run": "sleep 0.5"} for n in range(QUEUED)}, name="waiting")
     field.until(lambda: field.count(waiting, "QUEUED") == QUEUED, "others wait")
     claimed = _attempts(field, crowd.ids)
     before = _memory(field)
@@ -183,8 +183,8 @@ def outage(field: Field, server: Server, how: How, *, jobs: int, seconds: float)
             time.sleep(seconds / (jobs // 3))
             crowd.end(1)
         grown = {name: round(mb - before.get(name, 0.0)) for name, mb in _memory(field).items()}
-        put_back()
         released = time.time()
+        put_back()
         back = _back(field, server)
         drained = _drained(field, back)
     ids = [*crowd.ids, *waiting]
