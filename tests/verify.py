@@ -1,4 +1,4 @@
-"""`python -m tests.verify SEED`: all that is tested, in full, and how long each part takes (`make verify`).
+"""`python -m tests.verify SEED`: in full what `make test` does in part, and how long it takes (`make verify`).
 
 Two lanes, side by side: what lives by the real clock, one part after the other; and beside it, at the lowest
 priority, what has a clock of its own and so cannot tell whether it is slow. All parts are done, whatever
@@ -48,10 +48,8 @@ class Done(NamedTuple):
 
 
 def by_the_real_clock(seed: int) -> list[Part]:
-    """Stacks of real processes; the tests leave out what comes in full behind them."""
-    left_out = (f"--ignore={name}" for name in ("tests/chaos", POINTS))
+    """Stacks of real processes."""
     return [
-        Part("lint and tests", ("-m", "pytest", *left_out)),
         Part("all outages, all points", ("-m", "pytest", OUTAGES, POINTS), ALL),
         Part("all mutants", ("-m", "penstock.testing.chaos.mutants")),
         Part("deep run under faults", ("-m", "penstock.testing.chaos", str(seed), "--deep")),
