@@ -1,4 +1,4 @@
-"""`python -m tests.verify SEED`: in full what `make test` does in part, and how long it takes (`make verify`).
+"""`python -m tests.verify SEED`: in full what `make test` does in part, and how long it took (`make verify`).
 
 Two lanes, side by side: what lives by the real clock, one part after the other; and beside it, at the lowest
 priority, what has a clock of its own and so cannot tell whether it is slow. All parts are done, whatever
