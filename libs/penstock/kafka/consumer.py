@@ -18,6 +18,9 @@ COMMIT_SECONDS = 0.25
 """Offsets are committed so often at most: a commit is a request and a record, a repeat is harmless."""
 STANDBY_SECONDS = 3.0
 """A member that got no partition by then stands by: the group has more members than partitions."""
+STRANDED_SECONDS = 15.0
+"""One that has none for so long joins anew, and again each time after twice as long as before."""
+STRANDED_AT_MOST = 240.0
 
 log = logger(__name__)
 
@@ -28,6 +31,10 @@ class GroupSource:
     It joins at its first poll. A new group starts at the earliest record. A partition that is taken away
     takes its uncommitted records with it: its next owner reads them again, and compare-and-swap makes that
     harmless.
+
+    Seen after a broker's restarts: a member that is alive by its heartbeats and is never given the partitions
+    that are kept for it, so that nobody reads them. So whoever has none joins anew from time to time; for one
+    that merely stands by that changes nothing.
     """
 
     def __init__(
@@ -55,13 +62,15 @@ class GroupSource:
         self._assigned_once = False
         self._first_poll: float | None = None
         self._joined = False
+        self._alone_since = 0.0
+        self._patience = STRANDED_SECONDS
         self._reader = self._connect()
 
     def poll(
         self, timeout: float, max_records: int = MAX_RECORDS, max_bytes: int = MAX_BYTES
     ) -> list[Record]:
         """See `Source.poll`."""
-        if self._reader.errors.fatal or self._reader.moved():
+        if self._reader.errors.fatal or self._reader.moved() or self._is_stranded():
             self.rebuild()
         if self._first_poll is None:
             self._first_poll = self._clock.monotonic()
@@ -125,6 +134,13 @@ class GroupSource:
                 log.warning("last offsets not committed", group=self._group, error=str(error))
         self._reader.consumer.close()
 
+    def _is_stranded(self) -> bool:
+        """Whether it has had no partition for too long."""
+        if self._owned or not self._joined or self._clock.monotonic() - self._alone_since < self._patience:
+            return False
+        self._patience = min(2 * self._patience, STRANDED_AT_MOST)
+        return True
+
     def _commit_if_due(self) -> None:
         now = self._clock.monotonic()
         if self._pending and now >= self._next_commit:
@@ -144,11 +160,13 @@ class GroupSource:
         except KafkaException as error:
             raise StopProcess(f"cannot subscribe to {', '.join(self._topics)}: {error}") from error
         self._joined = True
+        self._alone_since = self._clock.monotonic()
 
     def _assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         new = as_set(partitions)
         self._owned |= new
         self._assigned_once = True
+        self._patience = STRANDED_SECONDS
         log.info("partitions assigned", group=self._group, partitions=sorted(new))
         if self._on_assigned is not None:
             self._on_assigned(new)
@@ -158,6 +176,7 @@ class GroupSource:
 
     def _revoked(self, gone: set[Partition]) -> None:
         self._owned -= gone
+        self._alone_since = self._clock.monotonic()
         self._reader.forget(gone)
         for partition in gone:
             self._done.pop(partition, None)

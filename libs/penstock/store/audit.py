@@ -87,6 +87,14 @@ def is_quiet(db: Database) -> bool:
     return bool(db.one(_QUIET))
 
 
+def logs_are_whole(db: Database) -> bool:
+    """Whether every log is closed, and every ended attempt that told of lines has one.
+
+    An attempt that ended for want of what its runner needs may have kept none.
+    """
+    return bool(db.one(_LOGS_WHOLE))
+
+
 def dump(db: Database) -> str:
     """All that jobs and pipelines are, a line a row, sorted: equal when nothing has changed.
 
@@ -157,6 +165,13 @@ _CENSUS = """
 _OPEN = """
     SELECT count(*) FROM open_pipelines JOIN jobs AS j USING (pipeline_id)
     WHERE j.state <> ALL ('{SUCCESS,FAILED,CANCELLED,SKIPPED}')
+"""
+_LOGS_WHOLE = """
+    SELECT NOT EXISTS (SELECT FROM log_heads WHERE NOT closed)
+        AND NOT EXISTS (SELECT FROM attempts AS a
+            WHERE a.last_seq > 0 AND a.reason IS DISTINCT FROM 'infra-error'
+                AND NOT EXISTS (SELECT FROM log_heads AS h
+                    WHERE h.job_id = a.job_id AND h.attempt = a.attempt))
 """
 _QUIET = """
     SELECT NOT EXISTS (SELECT FROM open_pipelines) AND NOT EXISTS (SELECT FROM outbox)

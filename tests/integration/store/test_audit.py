@@ -101,3 +101,24 @@ def test_only_the_newest_kafka_waits_for_its_history(own: Database) -> None:
         assert not audit.is_quiet(own)
         clusters.gave(own, third, page)
     assert audit.is_quiet(own)
+
+
+def test_a_log_is_whole_when_all_that_its_attempt_told_of_is_stored(own: Database) -> None:
+    world = World(own, [{}, {}])
+    world.run(0)
+    assert audit.logs_are_whole(own), "it printed nothing"
+    attempt = (world.jobs[0],)
+    own.rows("UPDATE attempts SET last_seq = 3 WHERE job_id = %s::uuid", attempt)
+    assert not audit.logs_are_whole(own), "nothing of it has come"
+    own.rows("UPDATE attempts SET reason = 'infra-error' WHERE job_id = %s::uuid", attempt)
+    assert audit.logs_are_whole(own), "its runner could keep none"
+    own.rows("UPDATE attempts SET reason = NULL WHERE job_id = %s::uuid", attempt)
+    own.rows(
+        "INSERT INTO log_heads (job_id, attempt, tenant, partition, lines, last_seq, closed)"
+        " VALUES (%s::uuid, 1, 'default', 0, 3, 3, false)",
+        attempt,
+    )
+    assert not audit.logs_are_whole(own), "it is not closed"
+    own.rows("UPDATE log_heads SET closed = true WHERE job_id = %s::uuid", attempt)
+    assert audit.logs_are_whole(own)
+    own.rows("DELETE FROM outbox")

@@ -12,7 +12,7 @@ from penstock.store import audit
 from penstock.testing.chaos.arena import Arena
 from penstock.testing.chaos.collect import READ_SECONDS, dump_topic, logs, topic_names
 from penstock.testing.chaos.data_faults import REPEATED, again
-from penstock.testing.chaos.rest import all_read, is_quiet, lags
+from penstock.testing.chaos.rest import all_read, is_quiet, lags, logs_are_whole
 from penstock.testing.chaos.timetable import Timetable
 from penstock.testing.history import Folder
 from penstock.testing.history.dumps import difference
@@ -37,6 +37,8 @@ def come_to_rest(arena: Arena, about: About, time: Timetable, tell: Tell) -> Non
         about.rested_at = SystemClock().now()
         tell(f"at rest {about.rested_at - about.healed_at:.1f} s after the last fault")
         time.wait("all is read", lambda: all_read(arena), REST_SECONDS, keep=COLLECT_SECONDS)
+        # Nobody says of partitions that nobody reads how far behind they are.
+        time.wait("logs are whole", lambda: logs_are_whole(arena), REST_SECONDS, keep=COLLECT_SECONDS)
     about.lag = lags(arena)
     if any(about.lag.values()):
         tell(f"not all is read: {about.lag}")

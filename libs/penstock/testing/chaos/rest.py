@@ -25,6 +25,14 @@ def is_quiet(arena: Arena) -> bool:
         return False
 
 
+def logs_are_whole(arena: Arena) -> bool:
+    """Whether all that was printed is stored, or was given up on; not while the database is away."""
+    try:
+        return audit.logs_are_whole(arena.db)
+    except RetryLater:
+        return False
+
+
 def all_read(arena: Arena) -> bool:
     """Whether every service has read all there is."""
     return not any(lags(arena).values())
