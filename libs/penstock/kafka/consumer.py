@@ -166,7 +166,8 @@ class GroupSource:
         new = as_set(partitions)
         self._owned |= new
         self._assigned_once = True
-        self._patience = STRANDED_SECONDS
+        if new:
+            self._patience = STRANDED_SECONDS
         log.info("partitions assigned", group=self._group, partitions=sorted(new))
         if self._on_assigned is not None:
             self._on_assigned(new)
