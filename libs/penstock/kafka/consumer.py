@@ -21,6 +21,7 @@ STANDBY_SECONDS = 3.0
 STRANDED_SECONDS = 15.0
 """One that has none for so long joins anew, and again each time after twice as long as before."""
 STRANDED_AT_MOST = 240.0
+"""The longest that it waits until then."""
 
 log = logger(__name__)
 
@@ -70,7 +71,10 @@ class GroupSource:
         self, timeout: float, max_records: int = MAX_RECORDS, max_bytes: int = MAX_BYTES
     ) -> list[Record]:
         """See `Source.poll`."""
-        if self._reader.errors.fatal or self._reader.moved() or self._is_stranded():
+        if self._reader.errors.fatal or self._reader.moved():
+            self.rebuild()
+        elif self._is_stranded():
+            self._patience = min(2 * self._patience, STRANDED_AT_MOST)
             self.rebuild()
         if self._first_poll is None:
             self._first_poll = self._clock.monotonic()
@@ -136,10 +140,9 @@ class GroupSource:
 
     def _is_stranded(self) -> bool:
         """Whether it has had no partition for too long."""
-        if self._owned or not self._joined or self._clock.monotonic() - self._alone_since < self._patience:
+        if self._owned or not self._joined:
             return False
-        self._patience = min(2 * self._patience, STRANDED_AT_MOST)
-        return True
+        return self._clock.monotonic() - self._alone_since >= self._patience
 
     def _commit_if_due(self) -> None:
         now = self._clock.monotonic()

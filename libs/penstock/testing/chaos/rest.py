@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import re
 import urllib.request
+from collections.abc import Callable
 from typing import Final
 
 from penstock.core.errors import RetryLater
 from penstock.local.ports import HOST
 from penstock.store import audit
+from penstock.store.database import Database
 from penstock.testing.chaos.arena import Arena
 
 READERS: Final = ("intake", "advancer", "reaper", "canceller", "logs")
@@ -19,18 +21,12 @@ _LAG: Final = re.compile(r"^penstock_consumer_lag\{[^}]*\} (\S+)$", re.MULTILINE
 
 def is_quiet(arena: Arena) -> bool:
     """Whether nothing is left to do, by the database; not while it is away."""
-    try:
-        return audit.is_quiet(arena.db)
-    except RetryLater:
-        return False
+    return _says(arena, audit.is_quiet)
 
 
 def logs_are_whole(arena: Arena) -> bool:
     """Whether all that was printed is stored, or was given up on; not while the database is away."""
-    try:
-        return audit.logs_are_whole(arena.db)
-    except RetryLater:
-        return False
+    return _says(arena, audit.logs_are_whole)
 
 
 def all_read(arena: Arena) -> bool:
@@ -55,3 +51,10 @@ def lag(port: int) -> int:
     except (OSError, http.client.HTTPException):  # away, or killed while it answered
         return 1
     return int(sum(map(float, _LAG.findall(text))))
+
+
+def _says(arena: Arena, ask: Callable[[Database], bool]) -> bool:
+    try:
+        return ask(arena.db)
+    except RetryLater:
+        return False

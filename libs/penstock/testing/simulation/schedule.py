@@ -65,7 +65,7 @@ def simulated_database(dsn: str) -> Iterator[Database]:
             setup.make_repeatable(db)
             create_tenant(db, TENANT)
             db.rows("SET synchronous_commit = off")  # nobody pulls this server's plug
-            db.rows("SET plan_cache_mode = force_generic_plan")  # planning was a third of the server's time
+            db.rows("SET plan_cache_mode = force_generic_plan")  # planning was a fifth of the server's time
             yield db
         finally:
             db.close()
