@@ -9,9 +9,12 @@
 Decisions that are not obvious:
 
 - A key that interface §6 knows and nothing here can do yet is refused as "not supported yet", and so is
-  every `${{ … }}`, also in `run`: a script that reaches the shell with it unreplaced does something else
-  than its author thinks. GitHub has no escape for these characters, so there is none here; a shell prints
-  them with `'$''{{'`.
+  every `${{ … }}` but those of a matrix and, in `concurrency`, of git, also in `run`: a script that reaches
+  the shell with it unreplaced does something else than its author thinks. GitHub has no escape for these
+  characters, so there is none here; a shell prints them with `'$''{{'`.
+- A matrix is expanded before the rest of its job is read, so every cell is a job like any other. It makes no
+  more than could have been written out by hand: jobs, edges and bytes have the same limits.
+- `resources` is merged with that of `defaults` key by key, as `timeout` is.
 - `!cancelled()` is `always()`: cancelling a pipeline cancels all that has not started.
 - YAML values keep the text in which they were written: `3.10` in `env` stays `3.10`, and keys are never
   anything but text, so `on:` is `on`.

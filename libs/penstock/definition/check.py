@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from penstock.definition import limits, shape, values
+from penstock.definition.concurrency import read_concurrency
 from penstock.definition.graph import connect
 from penstock.definition.jobs import FILE_WIDE, NOTHING, read_jobs
 from penstock.definition.model import Definition
@@ -26,8 +27,10 @@ def check(source: Source) -> Definition:
     top = values.read_object(report, (), source.data, _PIPELINE, shape.PIPELINE)
     defaults = top.get("defaults", NOTHING)
     stages = top.get("stages", ())
-    jobs, index = read_jobs(report, _jobs_within_limit(report, source, top), defaults, stages)
-    edges = connect(report, jobs, index, stages or ())
+    jobs, directory = read_jobs(
+        report, _jobs_within_limit(report, source, top), defaults, stages, source.max_jobs
+    )
+    edges = connect(report, jobs, directory, stages or ())
     env = {**top.get("env", NOTHING), **defaults.get("env", NOTHING)}
     if env and values.env_bytes(env) * len(jobs) > limits.MAX_PLAN_ENV_BYTES:
         hint = "give it to the jobs that need it"
@@ -38,6 +41,7 @@ def check(source: Source) -> Definition:
         on=top.get("on"),
         env=env,
         lane=top.get("priority"),
+        concurrency=top.get("concurrency"),
         jobs=tuple(jobs),
         edges=edges,
     )
@@ -56,9 +60,7 @@ def _jobs_within_limit(report: Report, source: Source, top: dict[str, Any]) -> d
     if not jobs:
         report.add(("jobs",), "there are no jobs", "add one", key=True)
     if len(jobs) > source.max_jobs:
-        hint = (
-            "" if source.max_jobs == limits.MAX_JOBS_JSON else f"as JSON, {limits.MAX_JOBS_JSON:,} are taken"
-        )
+        hint = "" if source.max_jobs == limits.MAX_JOBS_JSON else limits.MORE_JOBS
         report.add(("jobs",), f"{len(jobs):,} jobs; {source.max_jobs:,} is the limit", hint, key=True)
         return {}
     return jobs
@@ -116,6 +118,7 @@ _PIPELINE: Final[dict[str, values.Reader]] = {
     "on": _read_on,
     "env": values.read_env,
     "priority": values.read_priority,
+    "concurrency": read_concurrency,
     "stages": _read_stages,
     "defaults": _read_defaults,
     "jobs": _read_jobs_later,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
@@ -25,18 +26,27 @@ def parse_duration(value: object) -> float:
     Raises:
         ValueError: not a duration, or not in (0, 7 days].
     """
-    seconds: float
+    if isinstance(value, str):
+        return _parse_text(value)
     if isinstance(value, bool):
         raise ValueError(EXPECTED)  # noqa: TRY004 - one error for "not a duration", whatever its type
     if isinstance(value, int | float):
-        seconds = value
-    elif isinstance(value, str) and len(value) <= 64 and _WHOLE.fullmatch(value):
-        parts = _PART.findall(value)
-        seconds = sum(
-            (float(number) if "." in number else int(number)) * _SECONDS[unit] for number, unit in parts
-        )
-    else:
+        return _within_limit(value)
+    raise ValueError(EXPECTED)
+
+
+@functools.lru_cache(maxsize=64)
+def _parse_text(text: str) -> float:
+    """The same text stands in many jobs."""
+    if len(text) > 64 or not _WHOLE.fullmatch(text):
         raise ValueError(EXPECTED)
+    parts = _PART.findall(text)
+    return _within_limit(
+        sum((float(number) if "." in number else int(number)) * _SECONDS[unit] for number, unit in parts)
+    )
+
+
+def _within_limit(seconds: float) -> float:
     # Written so that NaN, which compares to nothing, is refused too.
     if not 0 < seconds <= MAX_DURATION_SECONDS:
         raise ValueError(EXPECTED)

@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
 from penstock.definition.limits import MAX_EDGES
-from penstock.definition.model import Job
+from penstock.definition.model import Directory, Job
 from penstock.definition.names import normalize
 from penstock.definition.report import Report
 from penstock.definition.source import Path, quote
@@ -19,16 +19,18 @@ MAX_CYCLES = 10
 """Cycles reported of one definition."""
 
 
-def connect(
-    report: Report, jobs: Sequence[Job], index: Mapping[str, int], stages: Sequence[str]
-) -> list[Edge]:
-    """The edges of all jobs; `index` finds a job by its normalized name.
+def connect(report: Report, jobs: Sequence[Job], directory: Directory, stages: Sequence[str]) -> list[Edge]:
+    """The edges of all jobs; who needs a job with a matrix needs all cells of it.
 
     Unknown and own names, too many edges and cycles go to the report.
     """
-    parents = [_needed(report, job, at, index) if job.needs else [] for at, job in enumerate(jobs)]
+    parents = [_needed(report, job, at, directory) if job.needs else [] for at, job in enumerate(jobs)]
+    report.speak_for(None)
+    cells = directory.cells
     waits = _stage_waits(jobs, stages)
     explicit = sum(map(len, parents))
+    if cells:
+        explicit = sum(len(cells.get(first, (first,))) for found in parents for first in found)
     implied = sum(len(children) * len(before) for before, children in waits)
     if explicit + implied > MAX_EDGES:
         message = f"{explicit + implied:,} edges between jobs; {MAX_EDGES:,} is the limit"
@@ -39,10 +41,14 @@ def connect(
             )
         report.add(("stages",) if implied else ("jobs",), message, hint, key=True)
         return []
+    if cells:
+        parents = [[at for first in found for at in cells.get(first, (first,))] for found in parents]
     edges = [(parent, child) for child, found in enumerate(parents) for parent in found]
     edges += [(parent, child) for before, children in waits for child in children for parent in before]
     for cycle in find_cycles(len(jobs), edges):
+        report.speak_for(cycle[0])
         _report_cycle(report, jobs, cycle)
+    report.speak_for(None)
     return edges
 
 
@@ -77,23 +83,26 @@ def find_cycles(count: int, edges: Sequence[Edge], limit: int = MAX_CYCLES) -> l
     return cycles
 
 
-def _needed(report: Report, job: Job, at: int, index: Mapping[str, int]) -> list[int]:
-    """The indexes of the jobs that a job names, each once."""
+def _needed(report: Report, job: Job, at: int, directory: Directory) -> list[int]:
+    """The indexes of the jobs that a job names, each once; of a matrix that of its first cell."""
+    index = directory.first
+    own = index[normalize(job.matrix)] if job.matrix else at
     found: dict[int, None] = {}
     for position, name in enumerate(job.needs or ()):
         parent = index.get(normalize(name))
-        if parent is not None and parent != at:
+        if parent is not None and parent != own:
             found[parent] = None
         elif name:  # an empty one was reported when it was read
+            report.speak_for(at)
             _report_need(report, job, position, index)
     return list(found)
 
 
 def _report_need(report: Report, job: Job, position: int, index: Mapping[str, int]) -> None:
     name = (job.needs or ())[position]
-    path = report.existing(("jobs", job.name, "needs", position))
+    path = report.existing(("jobs", job.key, "needs", position))
     if normalize(name) in index:
-        report.add(path, f"a job cannot need itself: {_arrows((job.name, job.name))}", "remove it")
+        report.add(path, f"a job cannot need itself: {_arrows((job.key, job.key))}", "remove it")
         return
     near = report.suggest(name, index)
     hint = f"did you mean {quote(near)}?" if near else "name a key of `jobs`"
@@ -114,13 +123,13 @@ def _stage_waits(jobs: Sequence[Job], stages: Sequence[str]) -> list[tuple[list[
 
 
 def _report_cycle(report: Report, jobs: Sequence[Job], cycle: Sequence[int]) -> None:
-    names = [jobs[at].name for at in (*cycle, cycle[0])]
+    names = [jobs[at].key for at in (*cycle, cycle[0])]
     by_stage = [at for at in cycle if jobs[at].needs is None]
     hint = "remove one of these needs"
     if by_stage:
-        hint += f"; {quote(jobs[by_stage[0]].name)} waits for the stage before its own"
+        hint += f"; {quote(jobs[by_stage[0]].key)} waits for the stage before its own"
     first = jobs[cycle[0]]
-    path: Path = ("jobs", first.name) if first.needs is None else ("jobs", first.name, "needs")
+    path: Path = ("jobs", first.key) if first.needs is None else ("jobs", first.key, "needs")
     report.add(path, f"jobs wait for each other in a circle: {_arrows(names)}", hint, key=True)
 
 

@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from penstock.definition import limits, shape, values
+from penstock.definition.expressions import EXPRESSION, Filling, refuse
+from penstock.definition.locks import read_locks
 from penstock.definition.model import (
     DEFAULT_EXECUTOR,
     DEFAULT_GRACE_SECONDS,
     DEFAULT_POOL,
     DEFAULT_TIMEOUT_SECONDS,
+    Directory,
     Job,
     Step,
 )
 from penstock.definition.names import fault_in, normalize, too_long
 from penstock.definition.report import Report
+from penstock.definition.resources import read_resources
 from penstock.definition.source import Path, quote
+from penstock.definition.strategy import KEY as STRATEGY
+from penstock.definition.strategy import Strategy, read_strategies, without_strategy
 
 NOTHING: Final[dict[str, Any]] = {}
 STEP_NAME_CHARACTERS: Final = 80
@@ -24,31 +32,57 @@ STEP_NAME_CHARACTERS: Final = 80
 
 
 def read_jobs(
-    report: Report, value: dict[str, Any], defaults: Mapping[str, Any], stages: Sequence[str] | None
-) -> tuple[list[Job], dict[str, int]]:
-    """The jobs in the order of the file, and the index of each by its normalized name.
+    report: Report,
+    value: dict[str, Any],
+    defaults: Mapping[str, Any],
+    stages: Sequence[str] | None,
+    max_jobs: int,
+) -> tuple[list[Job], Directory]:
+    """The jobs in the order of the file, one a cell of each matrix, at most `max_jobs`; and where each is.
 
-    `stages` is None where they were unreadable, so that no job is blamed for it.
+    `stages` is None where they were unreadable, so that no job is blamed for it. A job whose matrix is
+    unreadable is left out.
     """
+    strategies = read_strategies(report, value, max_jobs)
     jobs: list[Job] = []
-    index: dict[str, int] = {}
+    directory = Directory({}, {})
     for name, item in value.items():
         path: Path = ("jobs", name)
+        first = len(jobs)
         fault = fault_in(name)
         if fault:
             report.add(path, fault, "choose another name for this job", key=True)
-        if index.setdefault(normalize(name), len(jobs)) != len(jobs):
+        strategy = strategies.get(name)
+        if strategy is None:
+            jobs.append(_read_job(report, path, name, item, defaults, stages))
+        else:
+            rest = without_strategy(item)
+            for cell_name, cell in strategy.cells.items():
+                filling = Filling(report, cell, strategy.keys)
+                report.speak_for(len(jobs))
+                filled = filling.fill(path, rest)
+                report.speak_for(len(jobs), cell_name, filling.filled)
+                filled[STRATEGY] = strategy
+                jobs.append(_read_job(report, path, cell_name, filled, defaults, stages))
+            report.speak_for(None)
+            first = first if strategy.cells else -1
+            directory.cells[first] = range(first, len(jobs)) if strategy.cells else range(0)
+        if directory.first.setdefault(normalize(name), first) != first:
             hint = "the two are the same after Unicode normalization (NFC); rename one"
             report.add(path, f"there is another job {quote(name)}", hint, key=True)
-        jobs.append(_read_job(report, path, item, defaults, stages))
-    return jobs, index
+    return jobs, directory
 
 
 def _read_job(
-    report: Report, path: Path, value: Any, defaults: Mapping[str, Any], stages: Sequence[str] | None
+    report: Report,
+    path: Path,
+    name: str,
+    value: Any,
+    defaults: Mapping[str, Any],
+    stages: Sequence[str] | None,
 ) -> Job:
     given = values.read_object(report, path, value, _JOB, shape.JOB)
-    merged = {**defaults, **given} if defaults else given
+    merged = _with_defaults(given, defaults) if defaults else given
     stage = given.get("stage", "")
     if stage and stages is not None and stage not in stages:
         _report_stage(report, path, stage, stages)
@@ -59,10 +93,10 @@ def _read_job(
         _report_no_run(report, path, value, "`run` or `steps` (or `executor: noop`)")
     runs_on = merged.get("runs-on", NOTHING)
     timeout = merged.get("timeout", NOTHING)
-    if "timeout" in defaults and "timeout" in given:
-        timeout = {**defaults["timeout"], **timeout}
-    return Job(
-        name=str(path[-1]),
+    if given.get("immediate"):
+        timeout = _immediate_timeout(report, path, given, timeout)
+    job = Job(
+        name=name,
         stage=stage,
         needs=given.get("needs"),
         pool=runs_on.get("pool", DEFAULT_POOL),
@@ -80,6 +114,42 @@ def _read_job(
         exclusive=merged.get("exclusive", False),
         condition=given.get("if", ""),
     )
+    return job if _DISPATCH.isdisjoint(merged) else _for_dispatch(job, merged)
+
+
+def _for_dispatch(job: Job, merged: Mapping[str, Any]) -> Job:
+    """The job with what few jobs have."""
+    strategy: Strategy | None = merged.get(STRATEGY)
+    return msgspec.structs.replace(
+        job,
+        matrix=strategy.key if strategy else "",
+        resources=merged.get("resources") or None,
+        holds=merged.get("locks", ()) + (strategy.holds if strategy else ()),
+        immediate=merged.get("immediate", False),
+        fail_fast=strategy is not None and strategy.fail_fast,
+    )
+
+
+def _with_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """What a job says over what `defaults` do; of some objects key by key."""
+    merged = {**defaults, **given}
+    for key in ("timeout", "resources"):
+        if key in given and key in defaults:
+            merged[key] = {**defaults[key], **given[key]}
+    return merged
+
+
+def _immediate_timeout(
+    report: Report, path: Path, given: Mapping[str, Any], timeout: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The timeout of an immediate job: what it says itself must be short, what others say is cut."""
+    most = limits.MAX_IMMEDIATE_SECONDS
+    own = given.get("timeout", NOTHING).get("run")
+    if own is not None and own > most:
+        hint = f"such as `timeout: {most}s`, or leave out `immediate`"
+        message = f"an immediate job may run for {most} s at most, this one for {own:,} s"
+        report.add(report.existing((*path, "timeout", "run")), message, hint)
+    return {**timeout, "run": min(timeout.get("run") or most, most)}
 
 
 def _report_stage(report: Report, path: Path, stage: str, stages: Sequence[str]) -> None:
@@ -112,10 +182,11 @@ def _read_needs(report: Report, path: Path, value: Any) -> tuple[str, ...]:
 
 
 def _read_need(report: Report, path: Path, value: Any) -> str:
-    if isinstance(value, str) and value and values.EXPRESSION not in value:
+    value = report.as_text(path, value)
+    if isinstance(value, str) and value and EXPRESSION not in value:
         return value
     if isinstance(value, str) and value:
-        values.refuse_expression(report, path)
+        refuse(report, path, value)
     else:
         hint = "write the job's name alone" if isinstance(value, dict) else ""
         report.expected(path, "a job's name", value, hint)
@@ -177,6 +248,11 @@ def _read_directory(report: Report, path: Path, value: Any) -> str | None:
     return text
 
 
+def _strategy_as_read(_report: Report, _path: Path, value: Any) -> Any:
+    """A strategy is read before its job, of which it may make many."""
+    return value
+
+
 FILE_WIDE: Final[dict[str, values.Reader]] = {
     "env": values.read_env,
     "shell": values.read_name,
@@ -186,6 +262,7 @@ FILE_WIDE: Final[dict[str, values.Reader]] = {
     "retry": values.read_retry,
     "continue-on-error": values.read_flag,
     "exclusive": values.read_flag,
+    "resources": read_resources,
 }
 """Keys of a job that `defaults` has too."""
 
@@ -195,9 +272,13 @@ _JOB: Final[dict[str, values.Reader]] = {
     "needs": _read_needs,
     "if": values.read_condition,
     "priority": values.read_priority,
+    "locks": read_locks,
+    "immediate": values.read_flag,
+    STRATEGY: _strategy_as_read,
     "run": _read_run,
     "steps": _read_steps,
 }
+_DISPATCH: Final = frozenset(("resources", "locks", "immediate", STRATEGY))
 _STEP: Final[dict[str, values.Reader]] = {
     "id": values.read_step_id,
     "name": values.read_name,

@@ -23,6 +23,8 @@ def too_long(text: str, limit: int) -> bool:
 
 def fault_in(name: str, limit: int = MAX_JOB_NAME_BYTES) -> str:
     """What is wrong with a name; empty when nothing is."""
+    if name.isascii() and name.isprintable() and 0 < len(name) <= limit:
+        return ""  # what most names are, found out fast
     if not name:
         return "a name is not empty"
     if too_long(name, limit):

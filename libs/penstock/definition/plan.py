@@ -16,12 +16,14 @@ import msgspec
 from penstock.core.errors import Problem, RejectInput
 from penstock.core.lanes import Lane, default_lane, lane_of
 from penstock.definition import limits
+from penstock.definition.concurrency import for_request
 from penstock.definition.model import (
     DEFAULT_EXECUTOR,
     DEFAULT_GRACE_SECONDS,
     DEFAULT_PIPELINE_NAME,
     DEFAULT_TIMEOUT_SECONDS,
     Definition,
+    Hold,
     Job,
     Plan,
     PlannedJob,
@@ -46,40 +48,45 @@ def plan(
 ) -> Plan:
     """The jobs and edges of one run.
 
-    `git` has the `branch` and `default_branch` of interface §3, if any; the rest of it is not read.
+    `git` has what the request says of it (interface §3); of a lane decide its `branch` and `default_branch`,
+    and the name of the concurrency group may have any of it.
 
     Raises:
-        RejectInput: `inputs`, `env` or `request_priority` of the request are no good, or a job is too large.
+        RejectInput: `inputs`, `env` or `request_priority` of the request are no good, a job is too large, or
+            the request gives the concurrency group no name.
     """
     file_wide = definition.env
     if inputs or env:
         file_wide = {**file_wide, **_request_env(inputs or _NOTHING, env or _NOTHING)}
         _limit_env(file_wide, len(definition.jobs))
     _limit_scripts(definition.jobs)
+    concurrency = definition.concurrency and for_request(definition.concurrency, git or _NOTHING)
+    group: tuple[Hold, ...] = (("group", concurrency["group"], 1),) if concurrency else ()
     lane = _lane(definition, request_priority, git or _NOTHING, trigger)
     return Plan(
         name=definition.name or DEFAULT_PIPELINE_NAME,
-        jobs=[_planned(job, lane, file_wide) for job in definition.jobs],
+        jobs=[_planned(job, lane, file_wide, group) for job in definition.jobs],
         edges=definition.edges,
+        concurrency=concurrency,
     )
 
 
 def _limit_scripts(jobs: tuple[Job, ...]) -> None:
-    problems = [
-        Problem(
+    problems = {
+        job.key: Problem(
             f"its scripts have {size:,} bytes, {limits.MAX_SCRIPT_BYTES:,} are allowed",
-            show_path(("jobs", job.name)),
+            show_path(("jobs", job.key)),
             hint="put large data into the repository",
         )
         for job in jobs
         if (size := sum(len(step.run.encode()) for step in job.steps)) > limits.MAX_SCRIPT_BYTES
-    ]
+    }
     if problems:
-        raise RejectInput(problems[: limits.MAX_PROBLEMS])
+        raise RejectInput(list(problems.values())[: limits.MAX_PROBLEMS])
 
 
-def _planned(job: Job, lane: Lane, file_wide: dict[str, str]) -> PlannedJob:
-    return PlannedJob(
+def _planned(job: Job, lane: Lane, file_wide: dict[str, str], group: tuple[Hold, ...]) -> PlannedJob:
+    planned = PlannedJob(
         name=job.name,
         stage=job.stage,
         pool=job.pool,
@@ -94,6 +101,16 @@ def _planned(job: Job, lane: Lane, file_wide: dict[str, str]) -> PlannedJob:
         grace_seconds=job.grace_seconds,
         needs=tuple(dict.fromkeys(job.needs)) if job.needs else (),
         spec=_spec(job, {**file_wide, **job.env} if job.env else file_wide),
+    )
+    if not (group or job.holds or job.matrix or job.resources or job.immediate):
+        return planned
+    return msgspec.structs.replace(
+        planned,
+        resources=job.resources,
+        holds=job.holds + group,
+        immediate=job.immediate,
+        matrix=job.matrix,
+        fail_fast=job.fail_fast,
     )
 
 

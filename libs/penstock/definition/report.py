@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
-from typing import Any, NoReturn
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NoReturn
 
 from penstock.core.errors import Problem, RejectInput
 from penstock.definition import shape
@@ -17,6 +17,9 @@ MAX_COMPARED = 100_000
 MAX_WORD = 48
 """Characters of a word up to which it is compared at all."""
 
+Filled = Mapping[Path, str | None]
+NOTHING_FILLED: Final[Filled] = {}
+
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -27,6 +30,20 @@ class Report:
         self._source = source
         self._problems: list[Problem] = list(source.problems)
         self._compared_left = MAX_COMPARED
+        self._speaker: int | None = None
+        self._told: dict[tuple[Path, bool, str], int] = {}
+        """Which job told first what is wrong at a place."""
+        self._cell = ""
+        self._filled = NOTHING_FILLED
+
+    def speak_for(self, job: int | None, cell: str = "", filled: Filled = NOTHING_FILLED) -> None:
+        """What follows is about the job of this number; None: about none. All cells of a matrix stand at one
+        place, of which the first that finds something wrong there tells, and the others are silent.
+
+        `cell` is its name; `filled` has the texts at the paths that it filled in, None where that failed and
+        was reported.
+        """
+        self._speaker, self._cell, self._filled = job, cell, filled
 
     def add(self, path: Path, message: str, hint: str = "", *, key: bool = False, find: str = "") -> None:
         """One problem at the value of this path; `key`: at its key; `find`: at this text within it.
@@ -34,10 +51,23 @@ class Report:
         Raises:
             RejectInput: it is one too many, so that hostile input costs no more than what is shown of it.
         """
+        if path in self._filled:
+            if self._filled[path] is None:
+                return
+            message += f" (in {quote(self._cell)})"
+        if self._speaker is not None:
+            place = (path, key, find)
+            if self._told.setdefault(place, self._speaker) != self._speaker:
+                return
         if len(self._problems) >= MAX_PROBLEMS:
             self._refuse(Problem("there are more problems", hint="mend these first"))
         line, column = self._source.position(path, key=key, find=find)
         self._problems.append(Problem(message, show_path(path), line, column, hint))
+
+    @property
+    def count(self) -> int:
+        """How many problems were reported so far."""
+        return len(self._problems)
 
     def expected(self, path: Path, what: str, value: object, hint: str = "") -> None:
         """The value is of another kind than expected."""
@@ -81,8 +111,13 @@ class Report:
         return path
 
     def written(self, path: Path, value: object) -> str:
-        """A number or boolean as the text that was written."""
-        return self._source.written(path, value)
+        """A number or boolean as the text that was written, by a cell's matrix where it comes from there."""
+        return self._filled.get(path) or self._source.written(path, value)
+
+    def as_text(self, path: Path, value: Any) -> Any:
+        """The text of a value that a cell filled in, whatever its type; otherwise the value itself."""
+        text = self._filled.get(path)
+        return value if text is None else text
 
     def finish(self) -> None:
         """End the check.

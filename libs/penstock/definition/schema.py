@@ -14,7 +14,17 @@ from typing import Any, Final
 import orjson
 
 from penstock.core.lanes import LANES
-from penstock.definition import durations, limits, shape, values
+from penstock.definition import (
+    concurrency,
+    durations,
+    expressions,
+    limits,
+    locks,
+    matrix,
+    resources,
+    shape,
+    values,
+)
 
 Schema = dict[str, Any]
 
@@ -36,6 +46,10 @@ def pipeline_schema() -> Schema:
             "timeout": _TIMEOUT,
             "retry": _RETRY,
             "runs-on": _RUNS_ON,
+            "of-matrix": _OF_MATRIX,
+            "resources": _RESOURCES,
+            "lock": _LOCK,
+            "matrix": _MATRIX,
             "defaults": {"title": "Defaults", **_object(shape.DEFAULTS, _FILE_WIDE)},
             "job": {"title": "Job", **_object(shape.JOB, _JOB), "not": {"required": ["run", "steps"]}},
             "step": {"title": "Step", **_object(shape.STEP, _STEP, required=["run"])},
@@ -73,6 +87,19 @@ def _whole(pattern: str) -> str:
     return f"^(?:{pattern})$"
 
 
+_OF_MATRIX: Final[Schema] = {
+    "title": "Of the matrix",
+    "description": "A value of the job's matrix: ${{ matrix.KEY }}.",
+    "type": "string",
+    "pattern": expressions.OF_MATRIX,
+}
+
+
+def _or_of_matrix(*schemas: Schema) -> Schema:
+    """One of these, or text that a matrix completes. A schema cannot tell whether the job has a matrix."""
+    return {"anyOf": [*schemas, _ref("of-matrix")]}
+
+
 _TEXT: Final[Schema] = {"type": "string", "minLength": 1}
 _NAME: Final[Schema] = {**_TEXT, "maxLength": limits.MAX_NAME_BYTES}
 _JOB_NAME: Final[Schema] = {**_TEXT, "maxLength": limits.MAX_JOB_NAME_BYTES}
@@ -80,29 +107,28 @@ _DURATION: Final[Schema] = {
     "title": "Duration",
     "description": "Such as 90s, 15m, 1h30m, or a number of seconds; at most 7d.",
     "examples": ["90s", "15m", "1h30m"],
-    "oneOf": [
+    **_or_of_matrix(
         {"type": "string", "pattern": _whole(durations.PATTERN)},
         {"type": "number", "exclusiveMinimum": 0, "maximum": limits.MAX_DURATION_SECONDS},
-    ],
+    ),
 }
+_FLAG: Final[Schema] = {**_or_of_matrix({"type": "boolean"}), "default": False}
 _ENV: Final[Schema] = {
     "title": "Environment variables",
     "type": "object",
     "propertyNames": {"pattern": _whole(values.ENV_NAME)},
     "additionalProperties": {"type": ["string", "number", "boolean"]},
 }
-_LABEL: Final[Schema] = {
-    "type": "string",
-    "pattern": _whole(values.LABEL),
-    "maxLength": limits.MAX_LABEL_BYTES,
-}
+_LABEL: Final[Schema] = _or_of_matrix(
+    {"type": "string", "pattern": _whole(values.LABEL), "maxLength": limits.MAX_LABEL_BYTES}
+)
 _LABELS: Final[Schema] = {
     "title": "Labels",
-    "oneOf": [_LABEL, {"type": "array", "items": _LABEL, "maxItems": limits.MAX_LABELS}],
+    "anyOf": [_LABEL, {"type": "array", "items": _LABEL, "maxItems": limits.MAX_LABELS}],
 }
 _PRIORITY: Final[Schema] = {
     "title": "Priority",
-    "oneOf": [{"enum": list(LANES)}, {"type": "integer", "minimum": 1, "maximum": 10}],
+    **_or_of_matrix({"enum": list(LANES)}, {"type": "integer", "minimum": 1, "maximum": 10}),
 }
 _TIMEOUT: Final[Schema] = {
     "title": "Timeout",
@@ -113,7 +139,10 @@ _TIMEOUT: Final[Schema] = {
 }
 _RETRY: Final[Schema] = {
     "title": "Retry",
-    **_object(shape.RETRY, {"max": {"type": "integer", "minimum": 0, "maximum": limits.MAX_RETRIES}}),
+    **_object(
+        shape.RETRY,
+        {"max": _or_of_matrix({"type": "integer", "minimum": 0, "maximum": limits.MAX_RETRIES})},
+    ),
 }
 _RUNS_ON: Final[Schema] = {
     "title": "Runs on",
@@ -121,7 +150,96 @@ _RUNS_ON: Final[Schema] = {
         _ref("labels"),
         _object(
             shape.RUNS_ON,
-            {"pool": {"type": "string", "pattern": _whole(values.POOL)}, "labels": _ref("labels")},
+            {
+                "pool": _or_of_matrix({"type": "string", "pattern": _whole(values.POOL)}),
+                "labels": _ref("labels"),
+            },
+        ),
+    ],
+}
+_RESOURCES: Final[Schema] = {
+    "title": "Resources",
+    **_object(
+        shape.RESOURCES,
+        {
+            "cpu": _or_of_matrix(
+                {"type": "string", "pattern": _whole(resources.CPU)},
+                {"type": "number", "exclusiveMinimum": 0, "maximum": limits.MAX_CPU},
+            ),
+            "memory": _or_of_matrix(
+                {"type": "string", "pattern": _whole(resources.MEMORY)},
+                {
+                    "type": "integer",
+                    "minimum": limits.MIN_MEMORY_BYTES,
+                    "maximum": limits.MAX_MEMORY_BYTES,
+                },
+            ),
+            "arch": _or_of_matrix({"enum": [*resources.ARCHITECTURES, *resources.ALIASES]}),
+        },
+    ),
+}
+_LOCK: Final[Schema] = {
+    "title": "Lock",
+    "anyOf": [
+        _NAME,
+        _object(
+            shape.LOCK,
+            {"name": _NAME, "mode": _or_of_matrix({"enum": list(locks.MODES)})},
+            required=["name"],
+        ),
+    ],
+}
+_MATRIX_VALUE: Final[Schema] = {"type": ["string", "number", "boolean"]}
+_MATRIX_ENTRIES: Final[Schema] = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"pattern": _whole(matrix.KEY)},
+        "additionalProperties": _MATRIX_VALUE,
+    },
+}
+_MATRIX: Final[Schema] = {
+    "title": "Matrix",
+    "type": "object",
+    "propertyNames": {"pattern": _whole(matrix.KEY)},
+    "properties": {
+        "include": {
+            "description": "Each goes into the cells that it fits, or is a cell of its own.",
+            **_MATRIX_ENTRIES,
+        },
+        "exclude": {
+            "description": "Cells that have all values of one of these are left out.",
+            **_MATRIX_ENTRIES,
+        },
+    },
+    "additionalProperties": {"type": "array", "items": _MATRIX_VALUE, "minItems": 1},
+    "minProperties": 1,
+}
+_STRATEGY: Final[Schema] = {
+    "title": "Strategy",
+    **_object(
+        shape.STRATEGY,
+        {
+            "matrix": _ref("matrix"),
+            "fail-fast": {"type": "boolean", "default": True},
+            "max-parallel": {"type": "integer", "minimum": 1, "maximum": limits.MAX_JOBS_JSON},
+        },
+        required=["matrix"],
+    ),
+}
+_CONCURRENCY: Final[Schema] = {
+    "title": "Concurrency",
+    "anyOf": [
+        _NAME,
+        _object(
+            shape.CONCURRENCY,
+            {
+                "group": _NAME,
+                "cancel-in-progress": {"type": "boolean", "default": False},
+                "queue": {"enum": list(concurrency.QUEUES), "default": "all"},
+            },
+            required=["group"],
         ),
     ],
 }
@@ -130,37 +248,39 @@ _FILE_WIDE: Final[dict[str, Schema]] = {
     "shell": _ref("name"),
     "runs-on": _ref("runs-on"),
     "executor": {
-        "type": "string",
-        "pattern": _whole(values.EXECUTOR),
+        **_or_of_matrix({"type": "string", "pattern": _whole(values.EXECUTOR)}),
         "default": "process",
         "examples": ["process", "noop"],
     },
     "timeout": _ref("timeout"),
     "retry": _ref("retry"),
-    "continue-on-error": {"type": "boolean", "default": False},
-    "exclusive": {"type": "boolean", "default": False},
+    "continue-on-error": _FLAG,
+    "exclusive": _FLAG,
+    "resources": _ref("resources"),
 }
 _JOB: Final[dict[str, Schema]] = {
     **_FILE_WIDE,
     "stage": _ref("name"),
     "needs": {"oneOf": [_JOB_NAME, {"type": "array", "items": _JOB_NAME}]},
     "if": {
-        "type": "string",
         # Without a flag for it in JSON Schema, only the usual spelling in lower case is suggested.
-        "pattern": _whole(values.CONDITION),
+        **_or_of_matrix({"type": "string", "pattern": _whole(values.CONDITION)}),
         "examples": ["always()", "failure()", "success()"],
     },
     "priority": _ref("priority"),
+    "locks": {"anyOf": [_NAME, {"type": "array", "items": _ref("lock"), "maxItems": limits.MAX_LOCKS}]},
+    "immediate": _FLAG,
+    "strategy": _STRATEGY,
     "run": _TEXT,
     "steps": {"type": "array", "items": _ref("step"), "minItems": 1, "maxItems": limits.MAX_STEPS},
 }
 _STEP: Final[dict[str, Schema]] = {
-    "id": {"type": "string", "pattern": _whole(values.STEP_ID)},
+    "id": _or_of_matrix({"type": "string", "pattern": _whole(values.STEP_ID)}),
     "name": _ref("name"),
     "run": _TEXT,
     "shell": _ref("name"),
     "env": _ref("env"),
-    "continue-on-error": {"type": "boolean", "default": False},
+    "continue-on-error": _FLAG,
     "timeout": _ref("duration"),
     "working-directory": {**_TEXT, "maxLength": limits.MAX_PATH_BYTES},
 }
@@ -169,6 +289,7 @@ _PIPELINE: Final[dict[str, Schema]] = {
     "on": {"type": ["object", "array", "string"]},
     "env": _ref("env"),
     "priority": _ref("priority"),
+    "concurrency": _CONCURRENCY,
     "stages": {"type": "array", "items": _ref("name"), "uniqueItems": True, "maxItems": limits.MAX_STAGES},
     "defaults": _ref("defaults"),
     "jobs": {

@@ -32,12 +32,10 @@ _FILE_WIDE: Final = {
     "retry": "How often to try again after a failure.",
     "continue-on-error": "When true, a failure does not fail what depends on it, nor the pipeline.",
     "exclusive": "When true, an attempt is dead before another of this job is given out: no two run at once.",
+    "resources": "What a job needs of the machine: {cpu, memory, arch}.",
 }
 _JOB_LATER: Final = {
     "image": "the job runs on the runner itself; choose a runner by `runs-on`",
-    "resources": "choose a runner by `runs-on` labels",
-    "locks": "",
-    "strategy": "write the cells of a matrix as jobs of their own",
     "outputs": "",
     "artifacts": "",
     "cache": "",
@@ -47,6 +45,11 @@ _JOB_LATER: Final = {
     "secrets": "",
 }
 
+_MATRIX: Final = (
+    "write `strategy: {matrix: {shard: [1, 2]}}`; each job finds its own in `${{ matrix.shard }}`"
+)
+_RESOURCES: Final = "write `resources: {cpu: 2, memory: 4Gi}`"
+
 PIPELINE: Final = Place(
     title="the pipeline",
     built={
@@ -54,11 +57,11 @@ PIPELINE: Final = Place(
         "on": "When a webhook starts it. Read by the webhook door only.",
         "env": _FILE_WIDE["env"] + " For every job.",
         "priority": "Lane of all jobs: critical, high, normal, or 1 to 10.",
+        "concurrency": "The group of pipelines of which one runs at a time: {group, …}, or its name.",
         "stages": "Names of stages in their order: a job waits for the stage before its own.",
         "defaults": "What jobs have where they do not say otherwise.",
         "jobs": "The jobs by their names.",
     },
-    later={"concurrency": ""},
     foreign={
         "default": "write `defaults`",
         "triggers": "write `on`",
@@ -85,6 +88,9 @@ JOB: Final = Place(
         "if": "When it runs after its needs ended: success() (the default), failure(), or always().",
         "priority": "Lane of this job, above what the request and the file say.",
         **_FILE_WIDE,
+        "locks": "Names that no other job may hold while it runs, unless both share them: all or none.",
+        "immediate": "When true, a task of a minute at most, which goes first when all its locks are free.",
+        "strategy": "Makes a job of each cell of a matrix: {matrix, fail-fast, max-parallel}.",
         "run": "A script, as one step.",
         "steps": "Scripts that run one after another in one workspace.",
     },
@@ -97,8 +103,14 @@ JOB: Final = Place(
         "labels": "write `runs-on: {labels: […]}`",
         "pool": "write `runs-on: {pool: …}`",
         "uses": "there are no reusable workflows; write `run` or `steps`",
-        "parallel": "GitLab's `parallel` is `strategy.matrix` here, which is not supported yet",
-        "matrix": "write `strategy: {matrix: …}`, which is not supported yet",
+        "parallel": _MATRIX,
+        "parallelism": _MATRIX,
+        "matrix": _MATRIX,
+        "include": "`include` is a key of `strategy.matrix`",
+        "concurrency": "write `locks`; `concurrency` is for the whole file",
+        "concurrency-group": "write `locks`; `concurrency` is for the whole file",
+        "cpus": _RESOURCES,
+        "mem": _RESOURCES,
     },
 )
 STEP: Final = Place(
@@ -155,7 +167,56 @@ RUNS_ON: Final = Place(
         "tags": "write `labels`",
     },
 )
-PLACES: Final = (PIPELINE, JOB, STEP, TIMEOUT, RETRY)
+RESOURCES: Final = Place(
+    title="`resources`",
+    built={
+        "cpu": "Cores: 2, 0.5 or 500m.",
+        "memory": "Bytes, or such as 512Mi or 4Gi.",
+        "arch": "x86_64, aarch64, or another that `uname -m` has.",
+    },
+    foreign={
+        "cpus": "write `cpu`",
+        "cores": "write `cpu`",
+        "mem": "write `memory`",
+        "ram": "write `memory`",
+        "architecture": "write `arch`",
+        "platform": "write `arch`",
+        "limits": "write `cpu` and `memory` at once",
+        "requests": "write `cpu` and `memory` at once",
+        "gpu": "choose a runner by a label: `runs-on: [gpu]`",
+    },
+)
+LOCK: Final = Place(
+    title="a lock",
+    built={
+        "name": "What no other job of the tenant may hold meanwhile.",
+        "mode": "exclusive (the default), or shared with others who say so, too.",
+    },
+    foreign={"type": "write `mode`", "shared": "write `mode: shared`", "key": "write `name`"},
+)
+STRATEGY: Final = Place(
+    title="`strategy`",
+    built={
+        "matrix": "Lists of values: a job each combination. `include` extends and adds, `exclude` removes.",
+        "fail-fast": "When true (the default), a cell that fails cancels the others.",
+        "max-parallel": "How many cells may run at once. Default: all.",
+    },
+    foreign={
+        "parallel": "write `matrix`, or `max-parallel` for how many run at once",
+        "include": "`include` is a key of `matrix`",
+        "exclude": "`exclude` is a key of `matrix`",
+    },
+)
+CONCURRENCY: Final = Place(
+    title="`concurrency`",
+    built={
+        "group": "Its name: one pipeline of a group runs at a time. May hold `${{ git.FIELD }}`.",
+        "cancel-in-progress": "When true, a new pipeline of the group cancels older ones. Default: false.",
+        "queue": "all (the default): each has its turn. latest: a new one replaces those not begun.",
+    },
+    foreign={"name": "write `group`", "cancel": "write `cancel-in-progress`", "method": "write `queue`"},
+)
+PLACES: Final = (PIPELINE, JOB, STEP, TIMEOUT, RETRY, RESOURCES, STRATEGY, CONCURRENCY)
 """Where a key that stands in the wrong place may belong; `defaults` has only keys that a job has too."""
 
 _RUN: Final = "write `run`"
@@ -163,8 +224,8 @@ _STEPS: Final = "write it as a step of its own under `steps`"
 _NEEDS: Final = "write `needs`, a list of job names"
 _RUNS_ON: Final = "write `runs-on`"
 _CONTINUE: Final = "write `continue-on-error`"
-_LOCKS: Final = "write `locks`, which is not supported yet"
-_CONCURRENCY: Final = "write `concurrency`, which is not supported yet"
+_LOCKS: Final = "write `locks: [name]`"
+_CONCURRENCY: Final = "write `concurrency: {group: …}`, a key of the pipeline"
 _IF: Final = "write `if`: always(), failure() or success()"
 _IMAGE: Final = "write `image`, which is not supported yet"
 _TIMEOUT: Final = "write `timeout`, such as 15m"
@@ -183,7 +244,7 @@ FOREIGN: Final[dict[str, str]] = {
     **dict.fromkeys(("tags", "agents", "agent", "runs", "runner", "node", "platform", "vm-image"), _RUNS_ON),
     **dict.fromkeys(("allow-failure", "soft-fail", "ignore-errors", "ignore-failure"), _CONTINUE),
     **dict.fromkeys(("resource-group", "lock", "serial", "serial-groups"), _LOCKS),
-    "interruptible": "write `concurrency: {cancel-in-progress: true}`, which is not supported yet",
+    "interruptible": "write `concurrency: {group: …, cancel-in-progress: true}`, a key of the pipeline",
     "concurrency-group": _CONCURRENCY,
     **dict.fromkeys(("when", "rules", "only", "except", "condition", "branches"), _IF),
     **dict.fromkeys(("container", "docker", "docker-image"), _IMAGE),
@@ -193,8 +254,8 @@ FOREIGN: Final[dict[str, str]] = {
     **dict.fromkeys(("include", "extends", "template", "anchors", "uses"), _INCLUDE),
     **dict.fromkeys(("workdir", "cwd", "dir", "directory"), "write `working-directory`, a key of a step"),
     "permissions": "runners get no token of a forge, so there is nothing to permit",
-    "fail-fast": "write `strategy: {fail-fast: …}`, which is not supported yet",
-    "max-parallel": "write `strategy: {max-parallel: …}`, which is not supported yet",
+    "fail-fast": "write `strategy: {fail-fast: …}`",
+    "max-parallel": "write `strategy: {max-parallel: …}`",
     "display-name": "write `name`",
 }
 """Words of GitHub, GitLab, Buildkite, Woodpecker, Azure and CircleCI, as `-` words in lower case."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from penstock.core.lanes import LANES, Lane, lane_of
 from penstock.definition import durations, limits, names, shape
+from penstock.definition.expressions import EXPRESSION, refuse
 from penstock.definition.model import Condition
 from penstock.definition.report import Report
 from penstock.definition.source import Path, quote
@@ -32,8 +33,6 @@ _EXECUTOR: Final = re.compile(EXECUTOR)
 _LABEL: Final = re.compile(LABEL)
 _STEP_ID: Final = re.compile(STEP_ID)
 _CONDITION: Final = re.compile(CONDITION, re.IGNORECASE)
-
-EXPRESSION: Final = "${{"
 
 
 def read_object(
@@ -56,24 +55,18 @@ def read_object(
 def read_text(report: Report, path: Path, value: Any) -> str | None:
     """Text that is not empty and has no expression in it."""
     if not isinstance(value, str):
-        hint = "put it in quotes" if isinstance(value, bool | int | float) else ""
-        report.expected(path, "text", value, hint)
-        return None
+        value = report.as_text(path, value)
+        if not isinstance(value, str):
+            hint = "put it in quotes" if isinstance(value, bool | int | float) else ""
+            report.expected(path, "text", value, hint)
+            return None
     if EXPRESSION in value:
-        refuse_expression(report, path)
+        refuse(report, path, value)
         return None
-    if not value.strip():
+    if not value or value.isspace():
         report.add(path, "the text is empty", "give it a value or remove the key")
         return None
     return value
-
-
-def refuse_expression(report: Report, path: Path) -> None:
-    """An expression would reach the shell as it stands, so it is refused everywhere."""
-    hint = "use an environment variable"
-    if path[-1] == "run":
-        hint += "; to print these three characters write '$''{{' in the shell"
-    report.later(path, "`${{ … }}`", hint, find=EXPRESSION)
 
 
 def read_name(report: Report, path: Path, value: Any) -> str | None:
@@ -106,7 +99,7 @@ def read_flag(report: Report, path: Path, value: Any) -> bool | None:
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and EXPRESSION in value:
-        refuse_expression(report, path)
+        refuse(report, path, value)
     else:
         hint = "YAML 1.2 knows only true and false" if isinstance(value, str) else ""
         report.expected(path, "true or false", value, hint)
@@ -119,7 +112,7 @@ def read_duration(report: Report, path: Path, value: Any) -> float | None:
         return durations.parse_duration(value)
     except ValueError as error:
         if isinstance(value, str) and EXPRESSION in value:
-            refuse_expression(report, path)
+            refuse(report, path, value)
         else:
             report.expected(path, str(error), value)
     return None
@@ -156,7 +149,7 @@ def read_retry(report: Report, path: Path, value: Any) -> dict[str, int | None]:
 def read_priority(report: Report, path: Path, value: Any) -> Lane | None:
     """A lane's name, or 1 to 10."""
     if isinstance(value, str) and EXPRESSION in value:
-        refuse_expression(report, path)
+        refuse(report, path, value)
         return None
     if isinstance(value, str | int):
         try:
@@ -213,7 +206,7 @@ def env_bytes(env: Mapping[str, str]) -> int:
 def _env_text(report: Report, path: Path, value: Any) -> str:
     if isinstance(value, str):
         if EXPRESSION in value:
-            refuse_expression(report, path)
+            refuse(report, path, value)
         return value
     if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return report.written(path, value)

@@ -25,7 +25,14 @@ from yaml.events import (
 
 from penstock.core.errors import Problem, RejectInput
 from penstock.definition import scalars
-from penstock.definition.limits import MAX_ALIAS_NODES, MAX_DEPTH, MAX_JOBS_YAML, MAX_NODES, MAX_PROBLEMS
+from penstock.definition.limits import (
+    MAX_ALIAS_BYTES,
+    MAX_ALIAS_NODES,
+    MAX_DEPTH,
+    MAX_JOBS_YAML,
+    MAX_NODES,
+    MAX_PROBLEMS,
+)
 from penstock.definition.source import Path, Position, Source, describe, quote, show_path
 from penstock.definition.yaml_text import decode, position_of, syntax_problem
 
@@ -45,7 +52,7 @@ class Mark(Protocol):
 class _Node:
     """A value, where it stands, and where its parts stand."""
 
-    __slots__ = ("end", "height", "mark", "nodes", "places", "text", "value")
+    __slots__ = ("characters", "end", "height", "mark", "nodes", "places", "text", "value")
 
     def __init__(self, value: Any, mark: Mark, places: dict[str | int, _Place] | None = None) -> None:
         self.value = value
@@ -57,6 +64,7 @@ class _Node:
         self.text: str | None = None
         """As written, of a plain scalar."""
         self.nodes = 1
+        self.characters = len(value) if isinstance(value, str) else 0
         self.height = 0
 
 
@@ -154,6 +162,7 @@ class _Builder:
         self._root: _Node | None = None
         self._nodes = 0
         self._alias_nodes = 0
+        self._alias_characters = 0
         self._takers: dict[type[Event], Any] = {
             ScalarEvent: self._scalar,
             MappingStartEvent: self._open,
@@ -260,10 +269,15 @@ class _Builder:
         self._alias_nodes += node.nodes
         if self._alias_nodes > MAX_ALIAS_NODES:
             raise RejectInput(_problem_at(mark, f"aliases repeat more than {MAX_ALIAS_NODES:,} values"))
+        self._alias_characters += node.characters
+        if self._alias_characters > MAX_ALIAS_BYTES:
+            message = f"aliases repeat more than {MAX_ALIAS_BYTES:,} characters"
+            raise RejectInput(_problem_at(mark, message, "put large scripts into the repository"))
         if len(self._stack) + node.height > MAX_DEPTH:
             raise RejectInput(_problem_at(mark, f"nested deeper than {MAX_DEPTH} levels by this alias"))
         repeated = _Node(node.value, mark, node.places)
         repeated.text, repeated.nodes, repeated.height = node.text, node.nodes, node.height
+        repeated.characters = node.characters
         self._attach(repeated, counted=node.nodes)
 
     def _refuse_as_key(self, mark: Mark) -> None:
@@ -280,12 +294,14 @@ class _Builder:
         frame = self._stack[-1]
         parent = frame.node
         parent.nodes += node.nodes
+        parent.characters += node.characters
         parent.height = max(parent.height, node.height + 1)
         if frame.key is None:
             frame.places[len(parent.value)] = (node.mark, node)
             parent.value.append(node.value)
             return
         parent.nodes += 1
+        parent.characters += len(frame.key)
         if not frame.dropped:
             frame.places[frame.key] = (frame.key_mark, node)
             parent.value[frame.key] = node.value

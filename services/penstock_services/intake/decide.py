@@ -100,6 +100,11 @@ def job_rows(
             "stage": job.stage or None,
             "needs": job.needs or None,
             "spec": job.spec,
+            "resources": job.resources,
+            "holds": job.holds or None,
+            "immediate": job.immediate,
+            "matrix": job.matrix or None,
+            "fail_fast": job.fail_fast,
         }
         for job_id, job, waits in zip(ids, asked.plan.jobs, unmet, strict=True)
     ]
@@ -126,6 +131,7 @@ def pipeline_row(asked: Asked, pipeline_id: str) -> dict[str, Any]:
         "sha256": request.definition_ref.sha256 if request.definition_ref else None,
         "inputs": request.inputs,
         "env": request.env,
+        "concurrency": asked.plan.concurrency,
     }
 
 

@@ -167,6 +167,16 @@ def test_a_bomb_of_aliases_is_counted_as_if_it_were_written_out() -> None:
     assert "aliases repeat" in problems_of("a0: &a0 [x,x,x]\n" + "\n".join(levels))[0]
 
 
+def test_text_is_not_repeated_without_bound() -> None:
+    lines = ", ".join(["*a"] * 41)
+    assert (
+        "aliases repeat more than 4,194,304 characters"
+        in problems_of(f"a: &a {'x' * 102_400}\nb: [{lines}]")[0]
+    )
+    levels = [f"a{at + 1}: &a{at + 1} {{ {'k' * 1_000}: *a{at}, b: *a{at} }}" for at in range(11)]
+    assert "aliases repeat" in problems_of(f"a0: &a0 {'x' * 1_000}\n" + "\n".join(levels))[0]
+
+
 def test_depth_counts_through_aliases() -> None:
     deep = "a: &a " + "[" * 20 + "]" * 20 + "\nb: " + "[" * 20 + "*a" + "]" * 20
     assert "nested deeper than 32 levels by this alias" in problems_of(deep)[0]
