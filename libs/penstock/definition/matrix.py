@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Sized
 from typing import Any, Final, NamedTuple
 
 from penstock.definition import limits, names
@@ -19,8 +19,10 @@ from penstock.definition.expressions import EXPRESSION, Cell, Value, refuse
 from penstock.definition.report import Report
 from penstock.definition.source import Path, quote
 
+SPLIT: Final = "several jobs may have a matrix each"
 KEY: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,99}"
 _KEY: Final = re.compile(KEY)
+_ENTRIES: Final = ("include", "exclude")
 
 
 class Matrix(NamedTuple):
@@ -82,8 +84,10 @@ def read_matrix(report: Report, path: Path, value: Any) -> Matrix:
         else:
             report.expected(path, "an object of lists", value, "write `matrix: {python: ['3.12', '3.13']}`")
         return matrix
+    if _too_many(report, path, [key for key in value if key not in _ENTRIES], limits.MAX_MATRIX_KEYS):
+        return matrix
     for key, item in value.items():
-        if key in ("include", "exclude"):
+        if key in _ENTRIES:
             continue
         _check_key(report, (*path, key))
         matrix.axes[key] = _read_axis(report, (*path, key), item)
@@ -92,10 +96,9 @@ def read_matrix(report: Report, path: Path, value: Any) -> Matrix:
     if "exclude" in value:
         matrix.exclude.extend(_read_entries(report, (*path, "exclude"), value["exclude"]))
         _check_exclude(report, (*path, "exclude"), matrix)
-    if len(matrix.keys) > limits.MAX_MATRIX_KEYS:
-        message = f"{len(matrix.keys):,} keys; {limits.MAX_MATRIX_KEYS} is the limit"
-        report.add(path, message, "several jobs may have a matrix each", key=True)
-    elif not matrix.axes and not value.get("include"):
+    if _too_many(report, path, matrix.keys, limits.MAX_MATRIX_KEYS):
+        return matrix
+    if not matrix.axes and not value.get("include"):
         report.add(path, "the matrix has no keys", "such as `matrix: {python: ['3.12', '3.13']}`", key=True)
     return matrix
 
@@ -138,7 +141,7 @@ def _read_axis(report: Report, path: Path, value: Any) -> list[Value]:
         return []
     if not value:
         report.add(path, "the list has no values", "give it some, or remove the key", key=True)
-    if _too_many(report, path, value):
+    if _too_many(report, path, value, limits.MAX_MATRIX_CELLS):
         return []
     found = (_read_value(report, (*path, at), item) for at, item in enumerate(value))
     return [one for one in found if one is not None]
@@ -152,11 +155,13 @@ def _read_entries(report: Report, path: Path, value: Any) -> list[Cell]:
             report.expected(path, "a list of objects", value, "write `- { key: value }` for each")
         return []
     entries: list[Cell] = []
-    if _too_many(report, path, value):
+    if _too_many(report, path, value, limits.MAX_MATRIX_CELLS):
         return entries
     for at, item in enumerate(value):
         if not isinstance(item, dict):
             report.expected((*path, at), "an object of keys to values", item)
+            continue
+        if _too_many(report, (*path, at), item, limits.MAX_MATRIX_KEYS):
             continue
         entry: Cell = {}
         if not item:
@@ -170,10 +175,10 @@ def _read_entries(report: Report, path: Path, value: Any) -> list[Cell]:
     return entries
 
 
-def _too_many(report: Report, path: Path, items: Sequence[Any]) -> bool:
-    most = limits.MAX_MATRIX_CELLS
+def _too_many(report: Report, path: Path, items: Sized, most: int) -> bool:
+    """Whether there are more than may be: then none of them is read."""
     if len(items) > most:
-        report.add(path, f"{len(items):,} of them; {most} is the limit", "use several jobs", key=True)
+        report.add(path, f"{len(items):,} of them; {most} is the limit", SPLIT, key=True)
     return len(items) > most
 
 

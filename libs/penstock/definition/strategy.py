@@ -10,14 +10,13 @@ import orjson
 
 from penstock.definition import limits, shape, values
 from penstock.definition.expressions import EXPRESSION, Cell
-from penstock.definition.matrix import Matrix, name_of, read_matrix
+from penstock.definition.matrix import SPLIT, Matrix, name_of, read_matrix
 from penstock.definition.model import Hold
 from penstock.definition.names import fault_in, normalize
 from penstock.definition.report import Report
 from penstock.definition.source import Path, quote
 
 KEY: Final = "strategy"
-_SPLIT: Final = "several jobs may have a matrix each"
 
 
 class Strategy(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,18 +93,18 @@ class _Expansion:
         """The cells of a matrix by their names; none when they are too many, or too large."""
         most = limits.MAX_MATRIX_CELLS
         if not matrix.exclude and matrix.product > most:
-            message = f"the matrix has {matrix.product:,} cells; {most} is the limit"
-            self._report.add(path, message, _SPLIT, key=True)
+            message = f"the matrix has {_shown(matrix.product)} cells; {most} is the limit"
+            self._report.add(path, message, SPLIT, key=True)
             return {}
         self._work += matrix.work
         if self._work > limits.MAX_MATRIX_WORK:
-            message = f"{matrix.product:,} combinations are too many to look for those to exclude"
-            self._stop(path, message, _SPLIT)
+            message = f"{_shown(matrix.product)} combinations are too many to look for those to exclude"
+            self._stop(path, message, SPLIT)
             return {}
         cells = matrix.cells()
         if len(cells) > most:
             message = f"the matrix has more than {most} cells, which is the limit"
-            self._report.add(path, message, _SPLIT, key=True)
+            self._report.add(path, message, SPLIT, key=True)
             return {}
         if not cells:
             hint = "exclude less"
@@ -157,6 +156,10 @@ class _Expansion:
             break
         self._taken |= own
         return found
+
+
+def _shown(count: int) -> str:
+    return f"{count:,}" if count < 1_000_000 else "over 1,000,000"
 
 
 def _read_max_parallel(report: Report, path: Path, value: Any) -> int | None:

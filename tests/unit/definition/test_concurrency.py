@@ -30,11 +30,9 @@ def planned(concurrency: str, git: dict[str, Any] | None = None) -> Plan:
 )
 def test_a_group(written: str, group: dict[str, Any]) -> None:
     made = planned(written, {"ref": "refs/heads/main", "branch": "main", "sha": None})
+    hold = ("group", group["group"], 1)
+    assert [job.holds for job in made.jobs] == [(("lock", "z", 1), hold), (hold,)]
     assert made.concurrency == group
-    assert [job.holds for job in made.jobs] == [
-        (("lock", "z", 1), ("group", group["group"], 1)),
-        (("group", group["group"], 1),),
-    ]
 
 
 def test_a_file_without_one() -> None:

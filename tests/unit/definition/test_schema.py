@@ -55,7 +55,7 @@ def test_examples(file: Path) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert {"hello.yml", "diamond.yml"} <= {file.name for file in EXAMPLES}
+    assert {"hello.yml", "diamond.yml", "matrix.yml"} <= {file.name for file in EXAMPLES}
 
 
 def test_every_key_of_the_table_is_read_and_no_other() -> None:
