@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
@@ -94,18 +94,23 @@ def _needed(report: Report, job: Job, at: int, directory: Directory) -> list[int
             found[parent] = None
         elif name:  # an empty one was reported when it was read
             report.speak_for(at)
-            _report_need(report, job, position, index)
+            _report_need(report, job, position, directory)
     return list(found)
 
 
-def _report_need(report: Report, job: Job, position: int, index: Mapping[str, int]) -> None:
+def _report_need(report: Report, job: Job, position: int, directory: Directory) -> None:
+    index = directory.first
     name = (job.needs or ())[position]
     path = report.existing(("jobs", job.key, "needs", position))
     if normalize(name) in index:
         report.add(path, f"a job cannot need itself: {_arrows((job.key, job.key))}", "remove it")
         return
-    near = report.suggest(name, index)
-    hint = f"did you mean {quote(near)}?" if near else "name a key of `jobs`"
+    key = name.partition(" (")[0]
+    if index.get(normalize(key)) in directory.cells:
+        hint = f"write {quote(key)}, which means all cells of its matrix"
+    else:
+        near = report.suggest(name, index)
+        hint = f"did you mean {quote(near)}?" if near else "name a key of `jobs`"
     report.add(path, f"there is no job {quote(name)}", hint)
 
 

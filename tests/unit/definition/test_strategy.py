@@ -127,6 +127,14 @@ jobs:
     assert good(text).edges == [(0, 2), (1, 3)]
 
 
+def test_a_cell_cannot_be_needed_alone() -> None:
+    text = f"{HEAD}    run: x\n  last: {{ run: x, needs: [test (linux)] }}\n"
+    (problem,) = problems_of(text)
+    assert (problem.line, problem.path) == (5, "jobs.last.needs[0]")
+    assert problem.message == 'there is no job "test (linux)"'
+    assert problem.hint == 'write "test", which means all cells of its matrix'
+
+
 # In each job: where the problem is (a ▸ before it), its path, and parts of its message and of its hint.
 @pytest.mark.parametrize(
     ("marked", "path", "message", "hint"),
