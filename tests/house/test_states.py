@@ -38,6 +38,7 @@ MOVES: Final[dict[str, set[tuple[str | None, str]]]] = {
         *(("ASSIGNED", state) for state in ("FAILED", "RETRYING")),  # it never ran
         ("CANCELLING", "CANCELLED"),
     },
+    "promote_v1": set(),  # to another lane
     "queue_due_v1": {("QUEUED", "FAILED")},
     "refuse_v1": {("QUEUED", "FAILED")},
     "release_v1": {
@@ -68,6 +69,7 @@ READ_ONLY: Final = {
     "reject_v1": {"RECEIVED"},
     "settle_v1": {"SUCCESS", "FAILED"},  # how the needs of its children ended
     "rerun_v1": {"RECEIVED", "ACCEPTED"},
+    "promote_v1": set(states.JOB_TERMINAL),
 }
 """States of something else that a function looks at."""
 COPIED: Final = {"rerun_v1": {"SKIPPED"}}

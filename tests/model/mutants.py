@@ -59,7 +59,8 @@ def _quiet(act: Act) -> Act:
 def _claims_anything(graph: Graph, rows: Rows, claims: tuple[Claim, ...]) -> Outcome:
     number = claims[0].job
     queued = rows.jobs[number]._replace(state="QUEUED")
-    return twin.claim(graph, _with_job(rows, number, queued), claims)
+    waits = tuple(waits or at == number for at, waits in enumerate(rows.ready))
+    return twin.claim(graph, _with_job(rows, number, queued)._replace(ready=waits), claims)
 
 
 def _same_token(graph: Graph, rows: Rows, claims: tuple[Claim, ...]) -> Outcome:

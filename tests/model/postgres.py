@@ -105,7 +105,7 @@ class Real:
             {"job_id": job_id, "token": uuid4(), "session_id": self.sessions[session], "n": 1}
             for job_id, session in wanted
         ]
-        return self._numbers(jobs.claim(db, changes, items, lease_seconds=HOUR, actor=ACTOR))
+        return self._numbers(jobs.claim(db, changes, items, lease_seconds=HOUR, actor=ACTOR).won)
 
     def _refuse(self, db: Database, changes: Changes, numbers: Any) -> tuple[int, ...]:
         jobs.refuse(db, changes, [self.world.jobs[number] for number in numbers], actor=ACTOR)

@@ -41,6 +41,29 @@ class JobStatus(msgspec.Struct, frozen=True):
     """Service and replica that did it; not part of the interface."""
 
 
+class Hold(msgspec.Struct, frozen=True, array_like=True):
+    """A name that a job holds while it runs: no more holders at once than any of them allows.
+
+    `kind`: `lock`; `matrix` (places of one, `name` is `PIPELINE/KEY`); `group` (its pipeline holds it until
+    it ends); `running` (a quota's, `name` is the pool or `*`; never in a job's own). `most`: so many holders,
+    this one included; null: any number. So 1 is exclusive.
+    """
+
+    kind: str
+    name: str
+    most: int | None
+
+
+class Resources(msgspec.Struct, frozen=True):
+    """What a job needs of a runner's capacity; 0 or nothing: no matter."""
+
+    cpu: float = 0
+    memory: int = 0
+    """Bytes."""
+    arch: str = ""
+    """As `uname -m` has it."""
+
+
 class ReadyJob(msgspec.Struct, frozen=True):
     """A QUEUED job with all that dispatch needs to know of it, so that a hint costs no SELECT."""
 
@@ -52,12 +75,27 @@ class ReadyJob(msgspec.Struct, frozen=True):
     executor: str
     labels: list[str]
     queued_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    resources: Resources | None = None
+    holds: tuple[Hold, ...] = ()
+    immediate: bool = False
+    """Short: it goes before the queue when all its locks are free."""
+
+
+class Freed(msgspec.Struct, frozen=True, array_like=True):
+    """A name that has one holder less; `kind` `policy`, tenant `*`: read the policies again."""
+
+    tenant: str
+    kind: str
+    name: str
 
 
 class ReadyHint(msgspec.Struct, frozen=True):
-    """`penstock.jobs.ready.LANE`, key = tenant: these jobs became QUEUED. Lost or repeated: harmless."""
+    """`penstock.jobs.ready.LANE`, key = tenant: these jobs became QUEUED, these names were freed (lane
+    `critical`). Lost or repeated: harmless.
+    """
 
     jobs: list[ReadyJob]
+    freed: list[Freed] = []
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,6 +117,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """A `Reason`, or one that a younger runner knows."""
     duration_ms: int | None = None
     last_seq: int = 0
+    limited: list[tuple[str, float]] = []
+    """Named resources that told it to wait, and for how many seconds."""
 
 
 class Reports(msgspec.Struct, frozen=True, omit_defaults=True):

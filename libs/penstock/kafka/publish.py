@@ -32,6 +32,7 @@ class Events(Protocol):
     ready: list[dict[str, Any]]
     grants: list[dict[str, Any]]
     stops: list[dict[str, Any]]
+    freed: list[dict[str, str]]
 
 
 def records(events: Events, actor: str, *, replayed: bool = False) -> list[Outgoing]:
@@ -42,6 +43,7 @@ def records(events: Events, actor: str, *, replayed: bool = False) -> list[Outgo
         *(_pipeline_status(event, source, extra) for event in events.pipelines),
         *_grants(events.grants, source),
         *_ready(events.ready, source),
+        *_freed(events.freed, source),
         *_stops(events.stops, source),
         *(_job_status(event, source, extra) for event in events.jobs),
     ]
@@ -117,6 +119,18 @@ def _ready(rows: list[dict[str, Any]], source: bytes) -> Iterator[Outgoing]:
             yield Outgoing(topics.JOBS_READY[lane].name, tenant, orjson.dumps({"jobs": part}), headers)
 
 
+def _freed(names: list[dict[str, str]], source: bytes) -> Iterator[Outgoing]:
+    groups: dict[str, dict[jobs.Freed, str]] = {}
+    for one in names:
+        freed = jobs.Freed(one["tenant"], one["kind"], one["name"])
+        groups.setdefault(freed.tenant, {})[freed] = one["by"]
+    for tenant, group in groups.items():
+        by = next(iter(group.values()))
+        headers = envelope(jobs.READY_TYPE, f"{by}/freed", "", traceparent=traceparent(by), source=source)
+        value = encode(jobs.ReadyHint(jobs=[], freed=list(group)))
+        yield Outgoing(topics.JOBS_READY["critical"].name, tenant, value, headers)
+
+
 def _grants(rows: list[dict[str, Any]], source: bytes) -> Iterator[Outgoing]:
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in rows:
@@ -146,7 +160,7 @@ def _by_size(rows: Iterable[dict[str, Any]]) -> Iterator[list[bytes]]:
 def _stops(rows: list[dict[str, Any]], source: bytes) -> Iterator[Outgoing]:
     groups: dict[str, list[workers.Stop]] = {}
     for row in rows:
-        stop = workers.Stop(job_id=row["job_id"], attempt=row["attempt"])
+        stop = workers.Stop(row["job_id"], row["attempt"], row.get("reason", "cancelled"))
         groups.setdefault(row["session_id"], []).append(stop)
     for session_id, stops in groups.items():
         value = encode(workers.Control(session_id=session_id, stop=stops))

@@ -6,14 +6,16 @@ from typing import Any, Final
 
 import msgspec
 
-KINDS: Final = ("pipelines", "jobs", "ready", "grants", "stops")
+KINDS: Final = ("pipelines", "jobs", "ready", "grants", "stops", "freed")
 
 
 class Changes(msgspec.Struct):
     """Events of one or more transactions, to publish now; `outbox_ids` are deleted once all are acked.
 
     `pipelines` and `jobs` are status records, `ready` rows of the queue, `grants` and `stops` orders for
-    runners, `undecided` PENDING jobs for the pure decide, as {job_id, pipeline_id}.
+    runners, `freed` names that lost a holder, as {tenant, kind, name, by}, `undecided` PENDING jobs for the
+    pure decide, as {job_id, pipeline_id}, `wishes` jobs that a rule cancels, as {tenant, pipeline_id,
+    job_id}: they are cancelled at once by whoever can, by the canceller's sweep else.
     """
 
     outbox_ids: list[str] = []
@@ -22,7 +24,9 @@ class Changes(msgspec.Struct):
     ready: list[dict[str, Any]] = []
     grants: list[dict[str, Any]] = []
     stops: list[dict[str, Any]] = []
+    freed: list[dict[str, str]] = []
     undecided: list[dict[str, str]] = []
+    wishes: list[dict[str, str]] = []
 
     def take(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Add a function's answer {outbox_id, events, …}; returns it for what else it says."""
@@ -40,6 +44,7 @@ class Changes(msgspec.Struct):
                 if part.get(kind):
                     getattr(self, kind).extend(part[kind])
             self.undecided.extend(part.get("undecided") or ())
+            self.wishes.extend(part.get("wishes") or ())
 
     def __bool__(self) -> bool:
-        return bool(self.pipelines or self.jobs or self.ready or self.grants or self.stops)
+        return any(getattr(self, kind) for kind in KINDS)

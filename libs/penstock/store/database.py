@@ -15,7 +15,7 @@ from penstock.core.errors import DeadLetter, RetryLater, StopProcess
 
 Statement = LiteralString | sql.Composed
 Params = Sequence[Any] | Mapping[str, Any]
-Argument = bytes | str | float | bool | list[str] | list[int] | None
+Argument = bytes | str | float | bool | list[str] | list[int] | list[float] | None
 """Of a function: JSON as bytes, plain values, and lists of ids or numbers."""
 _PLAIN = re.compile(r"[0-9a-f-]+").fullmatch
 """What needs no quotes in the text form of an array."""
@@ -164,7 +164,7 @@ def _text(argument: Argument) -> bytes | None:
         case None | bytes():
             return argument
         case list():
-            if not all(isinstance(one, int) or _PLAIN(one) for one in argument):
+            if not all(isinstance(one, int | float) or _PLAIN(one) for one in argument):
                 raise PoisonRow("postgres refuses an id that is none")
             return b"{%b}" % ",".join(map(str, argument)).encode()
         case str() if "\0" in argument:  # libpq would cut it off there

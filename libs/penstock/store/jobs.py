@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from penstock.core.lanes import Lane
 from penstock.runtime.settings import EXCLUSIVE_SECONDS
 from penstock.store.changes import Changes
 from penstock.store.database import Database, to_json
@@ -21,6 +22,30 @@ class Policy(msgspec.Struct, frozen=True):
     max_claims: int = 20
 
 
+class Living(NamedTuple):
+    """A living attempt, as dispatch counts it."""
+
+    job_id: str
+    attempt: int
+    tenant: str
+    pool: str
+    executor: str
+    cpu: float
+    memory: int
+    """Bytes."""
+
+
+class Claimed(NamedTuple):
+    """What came of a claim: the ids that were won, and what stands before those that must wait.
+
+    `waits`: {job_id, kind, name, most, held, holder, since}, or of a limit {job_id, kind, name, opens_at,
+    opens_in} (`admit_v1.sql`).
+    """
+
+    won: list[str]
+    waits: list[dict[str, Any]]
+
+
 CANCELS_AT_ONCE: Final = 25
 """In a transaction, none of them behind the first 1,000 jobs of it: they are locked until it ends."""
 
@@ -33,10 +58,12 @@ def claim(
     lease_seconds: float,
     exclusive_seconds: float = EXCLUSIVE_SECONDS,
     actor: str,
-) -> list[str]:
-    """QUEUED -> ASSIGNED. claims: {job_id, token, session_id, n}. Returns the ids that were won.
+) -> Claimed:
+    """QUEUED -> ASSIGNED. claims: {job_id, token, session_id, n, waited}, sorted by job; `waited` is how many
+    seconds ago the last thing but the queue that stood before it was gone, 0 when left out.
 
-    Leases of exclusive jobs last `exclusive_seconds` and the job's grace, all others `lease_seconds`.
+    Leases of exclusive jobs and of those with locks last `exclusive_seconds` and the job's grace, all others
+    `lease_seconds`.
     """
     answer = db.call(
         "claim_v1",
@@ -44,11 +71,13 @@ def claim(
         [claim["token"] for claim in claims],
         [claim["session_id"] for claim in claims],
         [claim["n"] for claim in claims],
+        [claim.get("waited", 0.0) for claim in claims],
         lease_seconds,
         exclusive_seconds,
         actor,
     )
-    return list(changes.take(answer)["claimed"])
+    changes.take(answer)
+    return Claimed(answer["claimed"], answer["waits"])
 
 
 def refuse(db: Database, changes: Changes, job_ids: Sequence[str], *, actor: str) -> None:
@@ -69,7 +98,8 @@ def finish(
 ) -> set[str]:
     """End of attempts: SUCCESS, FAILED, RETRYING or CANCELLED, and what follows. Returns accepted ids.
 
-    reports: {job_id, token, success, ran, exit_code, reason, duration_ms, last_seq, jitter}.
+    reports: {job_id, token, success, ran, exit_code, reason, duration_ms, last_seq, jitter, limited}; limited
+    are [[named resource, seconds]] that it was told to wait for, and may be left out.
     """
     answer = db.call(
         "finish_v1", to_json(reports), policy.retry_base, policy.retry_cap, policy.max_infra, actor
@@ -221,19 +251,47 @@ def ready_keys(db: Database) -> list[tuple[str, str]]:
 def ready_rows(db: Database, job_ids: Sequence[str]) -> list[dict[str, Any]]:
     """Those of these jobs that are in the queue, oldest first."""
     rows = db.rows(
-        "SELECT to_json(r) FROM unnest(%s::uuid[]) AS i JOIN ready AS r ON r.job_id = i"
+        "SELECT json_strip_nulls(to_json(r)) FROM unnest(%s::uuid[]) AS i JOIN ready AS r ON r.job_id = i"
         " ORDER BY r.queued_at, r.job_id",
         (list(job_ids),),
     )
     return [row[0] for row in rows]
 
 
-def leases_by_session(db: Database) -> dict[str, list[tuple[str, int]]]:
-    """(job, attempt) that each session holds, for a dispatcher that takes a pool over."""
-    held: dict[str, list[tuple[str, int]]] = {}
-    for session, job, attempt in db.rows("SELECT session_id::text, job_id::text, attempt FROM leases"):
-        held.setdefault(session, []).append((job, attempt))
-    return held
+def held(db: Database, names: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
+    """Who holds these names, {tenant, kind, name}: {tenant, kind, name, holder, most, since, job_id}, the
+    oldest first.
+    """
+    rows = db.rows(
+        "SELECT to_json(h) FROM unnest(%s::text[], %s::text[], %s::text[]) AS n(tenant, kind, name)"
+        " CROSS JOIN LATERAL (SELECT * FROM holds AS h"
+        " WHERE h.tenant = n.tenant AND h.kind = n.kind AND h.name = n.name OFFSET 0) AS h"
+        " ORDER BY h.since, h.holder",
+        tuple([one[field] for one in names] for field in ("tenant", "kind", "name")),
+    )
+    return [row[0] for row in rows]
+
+
+def leases_by_session(db: Database) -> dict[str, list[Living]]:
+    """The attempts that each session holds, for a dispatcher that takes a pool over."""
+    living: dict[str, list[Living]] = {}
+    for row in db.call("held_leases_v1"):
+        living.setdefault(row.pop("session_id"), []).append(Living(**row))
+    return living
+
+
+def promote(db: Database, changes: Changes, *, tenant: str, job_id: str, lane: Lane, actor: str) -> str:
+    """Raise the lane of an unfinished job. Returns absent, terminal, lower, same or promoted."""
+    return str(changes.take(db.call("promote_v1", tenant, job_id, lane, actor))["outcome"])
+
+
+def explain(db: Database, items: Sequence[dict[str, Any]]) -> int:
+    """Note why jobs of the queue wait: {job_id, why}, each once; why is None or {reason, detail, text, at}.
+
+    Returns how many of them were news; the moment `at` alone is none.
+    """
+    news: int = db.call("explain_v1", to_json(items))
+    return news
 
 
 def queue_depth(db: Database) -> list[tuple[str, str, int, float]]:

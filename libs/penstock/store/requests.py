@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,6 +22,19 @@ class Rerun(msgspec.Struct, frozen=True):
     pipeline_id: str
     only_failed: bool = False
     from_job: str | None = None
+
+
+class Accepted(NamedTuple):
+    """What came of pipelines that were to be accepted, by their ids."""
+
+    accepted: set[str]
+    """They were now."""
+    cancelled: list[str]
+    """Those of them for which a cancel is waiting."""
+    superseded: list[tuple[str, str]]
+    """(tenant, pipeline) of older ones of which they wrote a cancel."""
+    over: list[str]
+    """They are too much for their tenant's quota."""
 
 
 def known(db: Database, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -53,14 +66,12 @@ def accept(
     edges: Sequence[dict[str, Any]],
     *,
     actor: str,
-) -> tuple[set[str], list[str]]:
-    """Insert pipelines with jobs and edges (shapes: `accept_v1.sql`).
-
-    Returns the ids that were accepted now, and those of them for which a cancel is waiting.
-    """
+) -> Accepted:
+    """Insert pipelines with jobs and edges (shapes: `accept_v1.sql`)."""
     answer = db.call("accept_v1", to_json(pipelines), to_json(jobs), to_json(edges), actor)
     changes.take(answer)
-    return set(answer["accepted"]), list(answer["cancelled"])
+    superseded = [(one["tenant"], one["pipeline_id"]) for one in answer["superseded"]]
+    return Accepted(set(answer["accepted"]), answer["cancelled"], superseded, answer["over"])
 
 
 def reject(db: Database, changes: Changes, rejections: Sequence[dict[str, Any]], *, actor: str) -> set[str]:

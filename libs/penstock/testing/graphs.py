@@ -19,17 +19,28 @@ class World:
     """One pipeline in a database, driven by hand."""
 
     def __init__(
-        self, db: Database, specs: Sequence[dict[str, Any]], edges: Iterable[tuple[int, int]] = ()
+        self,
+        db: Database,
+        specs: Sequence[dict[str, Any]],
+        edges: Iterable[tuple[int, int]] = (),
+        *,
+        tenant: str = "default",
+        concurrency: dict[str, Any] | None = None,
     ) -> None:
-        """specs: one a job, any of {name, condition, continue_on_error, retry_max, pool, lane, labels}."""
+        """specs: one a job, any of what `accept_v1` takes of one. With `concurrency`, {group, …}, each holds
+        that group.
+        """
         self.db = db
+        self.tenant = tenant
         self.session = uuid7(SystemClock().now())
         self.tokens: dict[str, str] = {}
         self.pipeline = uuid7(SystemClock().now())
         self.key = uuid4()
         self.jobs = [uuid7(SystemClock().now()) for _ in specs]
         self.changes = Changes()
+        self.waits: list[dict[str, Any]] = []
         edges = list(edges)
+        group = [["group", concurrency["group"], 1]] if concurrency else []
         unmet = [0] * len(specs)
         for _, child in edges:
             unmet[child] += 1
@@ -37,7 +48,7 @@ class World:
             {
                 "id": self.jobs[at],
                 "pipeline_id": self.pipeline,
-                "tenant": "default",
+                "tenant": tenant,
                 "name": f"job {at}",
                 "pool": "default",
                 "lane": "normal",
@@ -51,27 +62,29 @@ class World:
                 "needs": None,
                 "spec": {"executor": "noop"},
                 **spec,
+                "holds": [*group, *spec.get("holds", ())] or None,
             }
             for at, spec in enumerate(specs)
         ]
         pipeline: dict[str, Any] = {
-            "id": self.pipeline, "tenant": "default", "key": self.key, "hash": "00", "name": "test",
+            "id": self.pipeline, "tenant": tenant, "key": self.key, "hash": "00", "name": "test",
             "trigger": "api", "git": None, "definition": {}, "sha256": None, "inputs": None, "env": None,
+            "concurrency": concurrency,
         }  # fmt: skip
         pairs = [
             {"parent_id": self.jobs[parent], "child_id": self.jobs[child], "pipeline_id": self.pipeline}
             for parent, child in edges
         ]
-        requests.accept(db, self.changes, [pipeline], rows, pairs, actor=ACTOR)
+        self.accepted = requests.accept(db, self.changes, [pipeline], rows, pairs, actor=ACTOR)
 
     def claim(self, *numbers: int, lease_seconds: float = 15.0) -> list[int]:
-        """Claim these jobs; returns those that were won."""
+        """Claim these jobs; returns those that were won. What stood before the others is in `waits`."""
         ids = sorted(self.jobs[number] for number in numbers)
         tokens = {job_id: uuid4() for job_id in ids}
         rows = [
             {"job_id": job_id, "token": tokens[job_id], "session_id": self.session, "n": 1} for job_id in ids
         ]
-        won = jobs.claim(self.db, self.changes, rows, lease_seconds=lease_seconds, actor=ACTOR)
+        won, self.waits = jobs.claim(self.db, self.changes, rows, lease_seconds=lease_seconds, actor=ACTOR)
         self.tokens.update({job_id: tokens[job_id] for job_id in won})
         return [self.jobs.index(job_id) for job_id in won]
 

@@ -115,6 +115,7 @@ def finish_row(report: Report, jitter: float) -> dict[str, Any]:
         "last_seq": report.last_seq,
         # A runner that is being stopped gave it back: there is nothing to wait for.
         "jitter": 0.0 if report.reason == "worker-lost" else jitter,
+        **({"limited": report.limited} if report.limited else {}),
     }
 
 

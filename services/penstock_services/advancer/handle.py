@@ -80,6 +80,8 @@ class Advancer:
                     raise
                 dead = [Dead(batch[0], str(error), type(error).__name__)]
                 accepted |= self._salvage(changes, todo.all)
+        wishes = [(one["tenant"], one["pipeline_id"], one["job_id"]) for one in changes.wishes]
+        jobs.cancel_all(self._db, changes, wishes, actor=self._actor)
         self._decide(changes, undecided_of(reports))
         if self._acks.full():
             self._acks.flush(self._db)

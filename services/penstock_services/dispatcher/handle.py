@@ -122,7 +122,10 @@ class Dispatcher:
             rows = jobs.ready_rows(self._db, missing[begin : begin + 1000])
             self._ready.add(msgspec.convert(rows, list[ReadyJob]))
         if took_over:
-            self._fleet.assume(jobs.leases_by_session(self._db))
+            leases = jobs.leases_by_session(self._db)
+            self._fleet.assume(
+                {session: [(one.job_id, one.attempt) for one in held] for session, held in leases.items()}
+            )
 
     def flush(self) -> None:
         """Delete what is acked. Raises RetryLater."""

@@ -26,7 +26,7 @@ from penstock.runtime.clock import rfc3339
 from penstock.runtime.log import logger
 from penstock.store import queries, requests
 from penstock_services.gateway.gateway import Gateway
-from penstock_services.gateway.problems import HttpProblem, away, invalid, too_large
+from penstock_services.gateway.problems import HttpProblem, away, invalid, over_quota, too_large
 from penstock_services.gateway.routing import reply
 from penstock_services.gateway.watch import Follower
 
@@ -219,6 +219,8 @@ def _raise_if_rejected(asked: Asked, found: dict[str, Any]) -> None:
     more = {"request_id": asked.requested.request_id, "state": "REJECTED", "reason": found["reason"]}
     if found["reason"] == "request-conflict":
         raise HttpProblem(409, "request-conflict", "refused by intake", errors=errors, more=more)
+    if found["reason"] == "quota-exceeded":
+        raise over_quota(errors, more=more)
     raise invalid(errors or [Problem("refused by intake")], more=more)
 
 

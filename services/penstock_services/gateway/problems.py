@@ -17,6 +17,8 @@ from penstock.runtime.log import logger
 CONTENT_TYPE: Final = "application/problem+json"
 KIND_PREFIX: Final = "urn:penstock:problem:"
 RETRY_AFTER_SECONDS: Final = 5
+QUOTA_SECONDS: Final = 30
+"""After so long some jobs of a tenant may have ended."""
 
 log = logger(__name__)
 
@@ -71,6 +73,13 @@ def invalid(
 def too_large(what: str, limit: int) -> HttpProblem:
     """413: over a limit in bytes."""
     return HttpProblem(413, "too-large", f"{what} is larger than {limit:,} bytes")
+
+
+def over_quota(errors: Sequence[Problem] = (), *, more: Mapping[str, Any] | None = None) -> HttpProblem:
+    """429: the tenant has as many unfinished jobs as it may have."""
+    detail = str(errors[0]) if errors else "the tenant has as many unfinished jobs as its quota lets it have"
+    headers = {"Retry-After": str(QUOTA_SECONDS)}
+    return HttpProblem(429, "quota-exceeded", detail, errors=errors, headers=headers, more=more)
 
 
 def away(components: str) -> HttpProblem:

@@ -145,7 +145,7 @@ class Intake:
                 rejections.append(rejection_row(asked, pipeline_id))
             else:
                 fresh.append((asked, pipeline_id))
-        lost = self._accept(changes, fresh, now)
+        lost = self._accept(changes, fresh, rejections, now)
         if lost:
             self._lost(lost, rejections, repeats, now)
         self._reject(changes, rejections, now)
@@ -167,7 +167,13 @@ class Intake:
             written |= requests.reject(self._db, changes, again, actor=self._actor)
         return written
 
-    def _accept(self, changes: Changes, fresh: list[tuple[Asked, str]], now: float) -> list[Asked]:
+    def _accept(
+        self,
+        changes: Changes,
+        fresh: list[tuple[Asked, str]],
+        rejections: list[dict[str, Any]],
+        now: float,
+    ) -> list[Asked]:
         """Accept them in groups of bounded size; returns those that somebody else was faster with."""
         lost: list[Asked] = []
         group: list[tuple[Asked, str]] = []
@@ -175,13 +181,19 @@ class Intake:
         for asked, pipeline_id in fresh:
             assert asked.plan is not None
             if group and size + len(asked.plan.jobs) > MAX_JOBS_AT_ONCE:
-                lost += self._accept_group(changes, group, now)
+                lost += self._accept_group(changes, group, rejections, now)
                 group, size = [], 0
             group.append((asked, pipeline_id))
             size += len(asked.plan.jobs)
-        return lost + self._accept_group(changes, group, now) if group else lost
+        return lost + self._accept_group(changes, group, rejections, now) if group else lost
 
-    def _accept_group(self, changes: Changes, group: list[tuple[Asked, str]], now: float) -> list[Asked]:
+    def _accept_group(
+        self,
+        changes: Changes,
+        group: list[tuple[Asked, str]],
+        rejections: list[dict[str, Any]],
+        now: float,
+    ) -> list[Asked]:
         rows: list[dict[str, Any]] = []
         edges: list[dict[str, Any]] = []
         for asked, pipeline_id in group:
@@ -191,11 +203,18 @@ class Intake:
             rows += job_part
             edges += edge_part
         pipelines = [pipeline_row(asked, pipeline_id) for asked, pipeline_id in group]
-        accepted, cancelled = requests.accept(self._db, changes, pipelines, rows, edges, actor=self._actor)
+        found = requests.accept(self._db, changes, pipelines, rows, edges, actor=self._actor)
+        older = [(tenant, pipeline_id, None) for tenant, pipeline_id in found.superseded]
+        jobs.cancel_all(self._db, changes, older, actor=self._actor)
+        lost: list[Asked] = []
         for asked, pipeline_id in group:
-            if pipeline_id in cancelled:
+            if pipeline_id in found.cancelled:
                 self._apply_cancels(changes, asked.tenant, pipeline_id)
-        return [asked for asked, pipeline_id in group if pipeline_id not in accepted]
+            if pipeline_id in found.over:
+                rejections.append(_over_quota(asked, pipeline_id))
+            elif pipeline_id not in found.accepted:
+                lost.append(asked)
+        return lost
 
     def _apply_cancels(self, changes: Changes, tenant: str, pipeline_id: str) -> None:
         for job_id in requests.cancels_of(self._db, tenant, pipeline_id):
@@ -271,3 +290,10 @@ class Intake:
                 if asked.tenant == tenant:
                     hint = "register it: penstock tenant create"
                     asked.problems.append(Problem(f"{tenant!r} is not registered", "tenant", hint=hint))
+
+
+def _over_quota(asked: Asked, pipeline_id: str) -> dict[str, Any]:
+    hint = "send it again under a new request_id when some of them have ended, or have the quota raised"
+    problem = Problem(f"{asked.tenant} has as many unfinished jobs as its quota lets it have", hint=hint)
+    asked.problems = [problem]
+    return {**rejection_row(asked, pipeline_id, git=True), "reason": "quota-exceeded"}

@@ -183,7 +183,7 @@ class House:
         token, session = uuid4(), uuid4()
         changes = Changes()
         one = {"job_id": job_id, "token": token, "session_id": session, "n": 1}
-        assert jobs.claim(self.db, changes, [one], lease_seconds=60, actor="test") == [job_id]
+        assert jobs.claim(self.db, changes, [one], lease_seconds=60, actor="test").won == [job_id]
         self._publish(changes)
         return token
 

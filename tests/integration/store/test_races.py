@@ -103,7 +103,8 @@ def test_what_an_attempt_tells_while_its_job_is_given_away_changes_nothing(
         giving.execute("BEGIN")
         giving.execute("SELECT release_v1(%s::json, true, 0, 0, 3, 20, 'test')", (to_json([item]).decode(),))
         given = giving.execute(
-            "SELECT claim_v1(ARRAY[%s::uuid], ARRAY[%s::uuid], ARRAY[%s::uuid], ARRAY[7], 60, 90, 'test')",
+            "SELECT claim_v1(ARRAY[%s::uuid], ARRAY[%s::uuid], ARRAY[%s::uuid], '{7}', '{0}', 60, 90,"
+            " 'test')",
             (job_id, uuid4(), uuid4()),
         ).fetchone()
         assert given is not None

@@ -47,7 +47,8 @@ def test_a_crash_in_a_claim_leaves_the_job_in_the_queue(db: Database, postgres_d
     with raw_connection(postgres_dsn) as dispatcher:
         dispatcher.execute("BEGIN")
         dispatcher.execute(
-            "SELECT claim_v1(ARRAY[%s::uuid], ARRAY[%s::uuid], ARRAY[%s::uuid], ARRAY[7], 60, 90, 'test')",
+            "SELECT claim_v1(ARRAY[%s::uuid], ARRAY[%s::uuid], ARRAY[%s::uuid], '{7}', '{0}', 60, 90,"
+            " 'test')",
             (world.jobs[0], uuid4(), uuid4()),
         )
         dispatcher.close()

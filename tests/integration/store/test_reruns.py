@@ -56,7 +56,7 @@ class Again:
         """Claim and finish a job."""
         job_id, token = self.row(number)["job_id"], uuid4()
         claim = {"job_id": job_id, "token": token, "session_id": uuid4(), "n": 1}
-        assert jobs.claim(self.db, self.changes, [claim], lease_seconds=15, actor=ACTOR) == [job_id]
+        assert jobs.claim(self.db, self.changes, [claim], lease_seconds=15, actor=ACTOR).won == [job_id]
         report = {
             "job_id": job_id, "token": token, "success": success, "ran": True,
             "exit_code": 0 if success else 1, "reason": None if success else "exit-code",

@@ -1,23 +1,35 @@
 -- Accepts pipelines with their jobs, idempotent by (tenant, key) (protocol §1).
--- pipelines: [{id, tenant, key, hash (hex), name, trigger, git, definition, sha256, inputs, env}]
+-- pipelines: [{id, tenant, key, hash (hex), name, trigger, git, definition, sha256, inputs, env, concurrency}]
 -- new_jobs:  [{id, pipeline_id, name, pool, lane, unmet, executor, labels, condition, continue_on_error,
---              retry_max, stage, needs, spec}]
+--              retry_max, stage, needs, spec, resources, holds, immediate, matrix, fail_fast}]
 -- new_edges: [{parent_id, child_id, pipeline_id}]
--- Returns {outbox_id, events, accepted: [pipeline id], cancelled: [pipeline id with a waiting cancel]}.
--- A pipeline that is not in accepted lost to another body or to an earlier delivery: look it up.
+-- Those with concurrency {group, cancel_in_progress, queue} join their group.
+-- Returns {outbox_id, events, accepted: [pipeline id], cancelled: [pipeline id with a waiting cancel], superseded:
+-- [{tenant, pipeline_id} of older ones that are to be cancelled], over: [pipeline id]}; over are too many unfinished
+-- jobs for their tenant's quota. A pipeline in neither accepted nor over lost to another body or to an earlier
+-- delivery: look it up.
 CREATE OR REPLACE FUNCTION accept_v1(pipelines json, new_jobs json, new_edges json, actor text) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at        timestamptz := clock_v1();
+    over      uuid[] := '{}';
     won       uuid[];
+    joining   concurrency_groups[];
+    rules     json[];
+    older     json := '[]';
     born      jobs[];
+    queued    jobs[];
+    waits     json;
     opened    pipelines[];
     waiting   uuid[];
     events    json;
 BEGIN
+    IF EXISTS (SELECT FROM quotas AS q WHERE q.queued IS NOT NULL) THEN
+        over := over_quota_v1(pipelines, new_jobs);
+    END IF;
     WITH p AS (
         SELECT * FROM json_to_recordset(pipelines) AS p(id uuid, tenant text, key text, hash text)
-        WHERE (SELECT old.id FROM pipelines AS old WHERE old.id = p.id) IS NULL
+        WHERE (SELECT old.id FROM pipelines AS old WHERE old.id = p.id) IS NULL AND p.id <> ALL (over)
     ), r AS (
         INSERT INTO requests AS r (tenant, key, hash, pipeline_id, state, received_at)
         SELECT p.tenant, p.key, decode(p.hash, 'hex'), p.id, 'ACCEPTED', at FROM p ORDER BY p.tenant, p.key
@@ -28,7 +40,7 @@ BEGIN
 
     IF won IS NULL THEN
         RETURN json_build_object('events', json_build_array(), 'accepted', json_build_array(),
-            'cancelled', json_build_array());
+            'cancelled', json_build_array(), 'superseded', json_build_array(), 'over', to_json(over));
     END IF;
 
     INSERT INTO edges (parent_id, child_id)
@@ -39,11 +51,15 @@ BEGIN
     WITH n AS (
         SELECT * FROM json_to_recordset(new_jobs) AS n(id uuid, pipeline_id uuid, name text, pool text,
             lane text, unmet int, executor text, labels text[], condition text, continue_on_error boolean,
-            retry_max smallint, stage text, needs json, spec json, tenant text)
+            retry_max smallint, stage text, needs json, spec json, tenant text, resources json, holds json,
+            immediate boolean, matrix text, fail_fast boolean)
         WHERE n.pipeline_id = ANY(won)
     ), s AS (
-        INSERT INTO job_specs (job_id, pipeline_id, stage, executor, labels, condition, needs, spec)
-        SELECT n.id, n.pipeline_id, n.stage, n.executor, n.labels, n.condition, n.needs, n.spec FROM n
+        INSERT INTO job_specs (job_id, pipeline_id, stage, executor, labels, condition, needs, spec, resources,
+            holds, immediate, matrix, fail_fast)
+        SELECT n.id, n.pipeline_id, n.stage, n.executor, n.labels, n.condition, n.needs, n.spec, n.resources,
+            n.holds, coalesce(n.immediate, false), n.matrix, coalesce(n.fail_fast, false)
+        FROM n
     ), j AS (
         INSERT INTO jobs AS j (id, pipeline_id, tenant, name, pool, lane, state, version, unmet, retry_max,
             continue_on_error, conditional, changed_at)
@@ -53,14 +69,30 @@ BEGIN
             n.unmet, n.retry_max, n.continue_on_error, n.condition NOT IN ('', 'success'), at
         FROM n
         RETURNING j AS job)
-    SELECT array_agg(j.job) INTO born FROM j;
+    SELECT array_agg(j.job), array_agg(j.job) FILTER (WHERE (j.job).state = 'QUEUED'),
+        json_agg(json_build_object('job_id', (j.job).id, 'pipeline_id', (j.job).pipeline_id))
+            FILTER (WHERE (j.job).state = 'PENDING' AND (j.job).unmet = 0)
+    INTO born, queued, waits FROM j;
 
-    INSERT INTO open_pipelines (pipeline_id, remaining)
-    SELECT b.pipeline_id, count(*)::int FROM unnest(born) AS b GROUP BY b.pipeline_id;
+    WITH p AS (
+        SELECT * FROM ROWS FROM (json_to_recordset(pipelines) AS (id uuid, tenant text, definition json,
+            sha256 text, inputs json, env json, concurrency json)) WITH ORDINALITY
+            AS p(id, tenant, definition, sha256, inputs, env, concurrency, n)
+        WHERE p.id = ANY(won)
+    ), d AS (
+        INSERT INTO pipeline_definitions (pipeline_id, definition, sha256, inputs, env, concurrency)
+        SELECT p.id, p.definition, p.sha256, p.inputs, p.env, p.concurrency FROM p)
+    SELECT array_agg(ROW(p.tenant, p.concurrency ->> 'group', p.id, at)::concurrency_groups ORDER BY p.n),
+        array_agg(p.concurrency ORDER BY p.n)
+    INTO joining, rules FROM p WHERE p.concurrency IS NOT NULL;
+    IF joining IS NOT NULL THEN
+        older := join_groups_v1(joining, rules);
+    END IF;
 
-    INSERT INTO pipeline_definitions (pipeline_id, definition, sha256, inputs, env)
-    SELECT p.id, p.definition, p.sha256, p.inputs, p.env FROM json_to_recordset(pipelines)
-        AS p(id uuid, definition json, sha256 text, inputs json, env json) WHERE p.id = ANY(won);
+    INSERT INTO open_pipelines (pipeline_id, remaining, tenant, grouped)
+    SELECT b.pipeline_id, count(*)::int, b.tenant,
+        b.pipeline_id IN (SELECT j.pipeline_id FROM unnest(joining) AS j)
+    FROM unnest(born) AS b GROUP BY b.pipeline_id, b.tenant;
 
     WITH n AS (
         INSERT INTO pipelines AS n (id, tenant, request_id, name, state, version, trigger, repo, sha, branch,
@@ -79,10 +111,9 @@ BEGIN
     events := json_build_array(json_build_object(
         'pipelines', record_pipelines_v1(opened, actor),
         'jobs', record_jobs_v1(born, NULL, actor),
-        'ready', enqueue_v1(ARRAY(SELECT b FROM unnest(born) AS b WHERE b.state = 'QUEUED')),
-        'undecided', (SELECT json_agg(json_build_object('job_id', b.id, 'pipeline_id', b.pipeline_id))
-            FROM unnest(born) AS b WHERE b.state = 'PENDING' AND b.unmet = 0)));
+        'ready', enqueue_v1(queued), 'undecided', waits));
     RETURN json_build_object('outbox_id', publish_v1(events, at, actor), 'events', events,
-        'accepted', to_json(won), 'cancelled', coalesce(to_json(waiting), '[]'));
+        'accepted', to_json(won), 'cancelled', coalesce(to_json(waiting), '[]'), 'superseded', older,
+        'over', to_json(over));
 END
 $$;

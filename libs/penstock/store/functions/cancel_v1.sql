@@ -2,7 +2,8 @@
 -- null for a whole pipeline. Of several, those behind the first 1,000 jobs are left for another call. What runs or
 -- may run becomes CANCELLING, token kept; all else that is not terminal becomes CANCELLED at once. A grace timer is
 -- set for the grace of their spec (left out there: 30 s) and the 10 s that the order and the report may take.
--- Waiting cancels of the same count as applied.
+-- Waiting cancels of the same count as applied, and give the reason of the transitions where all of them were asked for
+-- by a rule (superseded, fail-fast); it is cancelled else.
 -- Returns {outbox_id, events, outcomes}: the outcome of each wish that was taken, in their order, is absent (the
 -- pipeline, as if another tenant's), no-such-job (the pipeline has none of that id), terminal or cancelled; events
 -- hold stops.
@@ -11,8 +12,10 @@ LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     at        timestamptz := clock_v1();
     targets   uuid[];
+    because   text[];
     named     uuid[];
     whole     uuid[];
+    causes    text[];
     changed   jobs[];
     ended     jobs[];
     stops     json;
@@ -34,15 +37,23 @@ BEGIN
                 OFFSET 0) AS s ON true) AS w;
     END IF;
 
-    SELECT array_agg(DISTINCT j.id ORDER BY j.id), array_agg(DISTINCT p.id ORDER BY p.id),
-        array_agg(DISTINCT p.id ORDER BY p.id) FILTER (WHERE w.job_id IS NULL)
-    INTO targets, named, whole
-    FROM json_to_recordset(wishes) AS w(tenant text, pipeline_id uuid, job_id uuid)
-    CROSS JOIN LATERAL (SELECT p.id FROM pipelines AS p
-        WHERE p.id = w.pipeline_id AND p.tenant = w.tenant OFFSET 0) AS p
-    LEFT JOIN LATERAL (SELECT j.id FROM jobs AS j
-        WHERE j.pipeline_id = p.id AND (w.job_id IS NULL OR j.id = w.job_id) OFFSET 0) AS j ON true;
-    targets := array_remove(targets, NULL);
+    WITH w AS MATERIALIZED (
+        SELECT p.id, w.job_id, min(coalesce(c.cause, 'cancelled')) AS cause
+        FROM json_to_recordset(wishes) AS w(tenant text, pipeline_id uuid, job_id uuid)
+        CROSS JOIN LATERAL (SELECT p.id FROM pipelines AS p
+            WHERE p.id = w.pipeline_id AND p.tenant = w.tenant OFFSET 0) AS p
+        LEFT JOIN LATERAL (SELECT c.cause FROM cancels AS c WHERE c.pipeline_id = p.id AND c.applied_at IS NULL
+            AND c.job_id IS NOT DISTINCT FROM w.job_id OFFSET 0) AS c ON true
+        GROUP BY p.id, w.job_id
+    ), t AS (
+        SELECT j.id, min(w.cause) AS cause FROM w CROSS JOIN LATERAL (SELECT j.id FROM jobs AS j
+            WHERE j.pipeline_id = w.id AND (w.job_id IS NULL OR j.id = w.job_id) OFFSET 0) AS j
+        GROUP BY j.id
+    )
+    SELECT (SELECT array_agg(t.id ORDER BY t.id) FROM t), (SELECT array_agg(t.cause ORDER BY t.id) FROM t),
+        array_agg(DISTINCT w.id), array_agg(w.id ORDER BY w.id) FILTER (WHERE w.job_id IS NULL),
+        array_agg(w.cause ORDER BY w.id) FILTER (WHERE w.job_id IS NULL)
+    INTO targets, because, named, whole, causes FROM w;
 
     PERFORM lock_families_v1(targets);
     PERFORM FROM open_pipelines AS o WHERE o.pipeline_id = ANY (whole
@@ -61,7 +72,8 @@ BEGIN
     WITH u AS (
         UPDATE jobs AS j SET
             state = CASE WHEN j.token IS NULL THEN 'CANCELLED' ELSE 'CANCELLING' END,
-            previous = j.state, version = j.version + 1, reason = 'cancelled', changed_at = at
+            previous = j.state, version = j.version + 1,
+            reason = because[width_bucket(j.id, targets)], changed_at = at
         WHERE j.id = ANY (targets) AND j.id BETWEEN targets[1] AND targets[cardinality(targets)]
             AND j.state IN ('PENDING', 'WAITING', 'QUEUED', 'RETRYING', 'ASSIGNED', 'RUNNING')
         RETURNING j AS job
@@ -83,13 +95,13 @@ BEGIN
     SELECT array_agg(u.job ORDER BY (u.job).id),
         array_agg(u.job ORDER BY (u.job).id) FILTER (WHERE (u.job).state = 'CANCELLED'),
         (SELECT coalesce(json_agg(json_build_object('session_id', l.session_id, 'job_id', l.job_id,
-            'attempt', l.attempt) ORDER BY l.job_id), '[]') FROM l)
+            'attempt', l.attempt, 'reason', because[width_bucket(l.job_id, targets)]) ORDER BY l.job_id), '[]') FROM l)
     INTO changed, ended, stops FROM u;
 
     IF whole IS NOT NULL THEN
         WITH p AS (
             UPDATE pipelines AS p SET state = 'CANCELLING', previous = p.state, version = p.version + 1,
-                reason = 'cancelled', changed_at = at, counts = counts_v1(p.id)
+                reason = causes[width_bucket(p.id, whole)], changed_at = at, counts = counts_v1(p.id)
             WHERE p.id = ANY (whole) AND p.state IN ('PENDING', 'RUNNING')
             RETURNING p AS pipeline)
         SELECT array_agg(p.pipeline ORDER BY (p.pipeline).id) INTO cancelled FROM p;

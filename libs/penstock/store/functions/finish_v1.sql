@@ -1,6 +1,8 @@
 -- Ends attempts whose token is current and settles what follows, in one transaction.
--- reports: [{job_id, token, success, ran, exit_code, reason, duration_ms, last_seq, jitter}]; ran: a process
--- was started (the start is folded in where it was not reported before); jitter: random in [0, 1).
+-- reports: [{job_id, token, success, ran, exit_code, reason, duration_ms, last_seq, jitter, limited}]; ran: a process
+-- was started (the start is folded in where it was not reported before); jitter: random in [0, 1); limited: null, or
+-- [[name, seconds], …] of named resources that told it to wait: for so long no job of its tenant that takes the lock
+-- of that name is claimed.
 -- tries are the starts charged to the retry policy: an end by infra-error or worker-lost takes its start back
 -- and raises infra_tries instead. A try that may be repeated becomes RETRYING until jitter * min(retry_cap,
 -- retry_base * 2^(tries of both kinds - 1)) seconds have passed (full jitter, S89).
@@ -19,6 +21,9 @@ DECLARE
     folds   boolean[];
     infra   boolean[];
     jitters double precision[];
+    holders uuid[];
+    freed   json;
+    limited json;
     changed jobs[];
     folded  jobs[];
     ended   jobs[];
@@ -29,8 +34,9 @@ BEGIN
 
     -- What becomes of each attempt, sorted by job, in the shape that is kept of it.
     WITH n AS (
-        SELECT r.exit_code, r.duration_ms, r.last_seq, r.jitter, j.id, j.attempt, j.session_id,
-            l.assigned_at, l.started_at, e.reason, j.state = 'ASSIGNED' AND r.ran AS fold,
+        SELECT r.exit_code, r.duration_ms, r.last_seq, r.jitter, r.limited, j.tenant, j.id, j.attempt, j.session_id,
+            l.assigned_at, l.started_at, l.held, l.unblocked_at, j.reason AS cause, e.reason,
+            j.state = 'ASSIGNED' AND r.ran AS fold,
             coalesce(e.reason, '') IN ('infra-error', 'worker-lost') AS infra,
             CASE WHEN j.state = 'CANCELLING' THEN 'CANCELLED'
                 WHEN r.success AND l.ending IS NULL AND (r.ran OR j.state <> 'ASSIGNED') THEN 'SUCCESS'
@@ -39,23 +45,25 @@ BEGIN
                     AND j.tries + (j.state = 'ASSIGNED' AND r.ran)::int <= j.retry_max THEN 'RETRYING'
                 ELSE 'FAILED' END AS becomes
         FROM json_to_recordset(reports) AS r(job_id uuid, token uuid, success boolean, ran boolean,
-            exit_code int, reason text, duration_ms bigint, last_seq bigint, jitter double precision)
+            exit_code int, reason text, duration_ms bigint, last_seq bigint, jitter double precision, limited json)
         -- OFFSET 0 keeps them look-ups a row: a join could become a scan of all leases for each report. Bounds
         -- that are known when the statement starts spare it the partitions that hold none of the jobs.
         CROSS JOIN LATERAL (SELECT * FROM jobs AS j
             WHERE j.id = r.job_id AND j.id BETWEEN low AND high AND j.token = r.token OFFSET 0) AS j
-        CROSS JOIN LATERAL (SELECT l.assigned_at, l.started_at, l.ending FROM leases AS l
-            WHERE l.job_id = r.job_id OFFSET 0) AS l
+        CROSS JOIN LATERAL (SELECT l.assigned_at, l.started_at, l.ending, l.held, l.unblocked_at
+            FROM leases AS l WHERE l.job_id = r.job_id OFFSET 0) AS l
         CROSS JOIN LATERAL (SELECT coalesce(l.ending, r.reason) AS reason) AS e
     )
     SELECT array_agg(n.id ORDER BY n.id), array_agg(n.fold ORDER BY n.id), array_agg(n.infra ORDER BY n.id),
         array_agg(n.jitter ORDER BY n.id), array_agg(ROW(n.id, n.attempt, n.session_id, n.assigned_at,
             CASE WHEN n.fold THEN greatest(n.assigned_at,
                 at - make_interval(secs => coalesce(n.duration_ms, 0) / 1000.0)) ELSE n.started_at END,
-            at, n.becomes, CASE WHEN n.becomes = 'CANCELLED' THEN 'cancelled'
+            at, n.becomes, CASE WHEN n.becomes = 'CANCELLED' THEN n.cause
                 WHEN n.becomes = 'SUCCESS' THEN NULL ELSE n.reason END,
-            n.exit_code, n.duration_ms, n.last_seq, true, NULL, NULL)::attempts ORDER BY n.id)
-    INTO ids, folds, infra, jitters, ends FROM n;
+            n.exit_code, n.duration_ms, n.last_seq, true, NULL, NULL, n.unblocked_at)::attempts ORDER BY n.id),
+        array_agg(n.id) FILTER (WHERE n.held),
+        json_agg(json_build_object('tenant', n.tenant, 'limited', n.limited)) FILTER (WHERE n.limited IS NOT NULL)
+    INTO ids, folds, infra, jitters, ends, holders, limited FROM n;
 
     IF ids IS NULL THEN
         RETURN json_build_object('events', json_build_array(), 'accepted', json_build_array());
@@ -95,7 +103,16 @@ BEGIN
     INTO changed, folded, ended FROM u;
 
     begun := begun_v1(folded);
-    events := json_build_array(json_build_object('jobs', record_jobs_v1(changed, folded, actor)),
+    IF limited IS NOT NULL THEN
+        PERFORM close_limits_v1((SELECT json_agg(json_build_object('tenant', i.tenant, 'name', one ->> 0,
+            'seconds', one ->> 1)) FROM json_to_recordset(limited) AS i(tenant text, limited json)
+            CROSS JOIN LATERAL json_array_elements(i.limited) AS one));
+    END IF;
+    IF holders IS NOT NULL THEN
+        freed := free_v1(holders);
+    END IF;
+    events := json_build_array(
+        json_build_object('jobs', record_jobs_v1(changed, folded, actor), 'freed', freed),
         settle_v1(ended, begun, at, actor));
     RETURN json_build_object('outbox_id', publish_v1(events, at, actor), 'events', events,
         'accepted', to_json(ids));

@@ -20,7 +20,8 @@ BEGIN
         RETURN json_build_object('events', json_build_array(), 'closed', json_build_array());
     END IF;
     finished := close_v1(found, at);
-    events := json_build_array(json_build_object('pipelines', record_pipelines_v1(finished, actor)));
+    events := json_build_array(json_build_object('pipelines', record_pipelines_v1(finished, actor),
+        'freed', leave_groups_v1(found)));
     RETURN json_build_object('outbox_id', publish_v1(events, at, actor), 'events', events,
         'closed', to_json(found));
 END

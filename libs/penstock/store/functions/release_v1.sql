@@ -16,6 +16,8 @@ DECLARE
     high    uuid := named[cardinality(named)];
     changed jobs[];
     queued  jobs[];
+    holders uuid[];
+    freed   json;
     ended   jobs[];
     events  json;
 BEGIN
@@ -25,7 +27,7 @@ BEGIN
     PERFORM FROM leases AS l WHERE l.job_id = ANY (named) ORDER BY l.job_id FOR UPDATE OF l;
 
     WITH n AS (
-        SELECT j.id, l.session_id, l.assigned_at, l.started_at, l.ending IS NULL AS lost,
+        SELECT j.id, l.session_id, l.assigned_at, l.started_at, l.ending IS NULL AS lost, l.held, l.unblocked_at,
             coalesce(i.jitter, 0) AS jitter, CASE
                 WHEN j.state = 'CANCELLING' THEN 'CANCELLED'
                 WHEN j.state = 'ASSIGNED' AND only_expired AND j.unstarted + 1 >= max_claims THEN 'FAILED'
@@ -34,7 +36,7 @@ BEGIN
                 WHEN j.state = 'ASSIGNED' OR j.infra_tries < max_infra THEN 'QUEUED'
                 ELSE 'FAILED' END AS becomes,
             CASE
-                WHEN j.state = 'CANCELLING' THEN 'cancelled'
+                WHEN j.state = 'CANCELLING' THEN j.reason
                 WHEN j.state = 'RUNNING' THEN coalesce(l.ending, 'worker-lost')
                 WHEN only_expired AND j.unstarted + 1 >= max_claims THEN 'start-refused'
                 WHEN only_expired THEN 'start-timeout' END AS why
@@ -50,7 +52,7 @@ BEGIN
             unstarted = j.unstarted + (j.state = 'ASSIGNED' AND only_expired)::int, token = NULL,
             changed_at = at
         FROM n WHERE j.id = n.id AND j.id = ANY (named) AND j.id BETWEEN low AND high
-        RETURNING j AS job, n.session_id, n.assigned_at, n.started_at, n.jitter
+        RETURNING j AS job, n.session_id, n.assigned_at, n.started_at, n.held, n.unblocked_at, n.jitter
     ), gone AS (
         DELETE FROM leases AS l WHERE l.job_id = ANY (ARRAY(SELECT (u.job).id FROM u))
     ), untimed AS (
@@ -63,20 +65,24 @@ BEGIN
         ON CONFLICT (job_id, kind) DO UPDATE SET due_at = excluded.due_at
     ), kept AS (
         INSERT INTO attempts (job_id, attempt, session_id, assigned_at, started_at, ended_at, state, reason,
-            reported)
+            reported, unblocked_at)
         SELECT (u.job).id, (u.job).attempt, u.session_id, u.assigned_at, u.started_at, at, (u.job).state,
-            (u.job).reason, NOT only_expired
+            (u.job).reason, NOT only_expired, u.unblocked_at
         FROM u
     )
     SELECT array_agg(u.job), array_agg(u.job) FILTER (WHERE (u.job).state = 'QUEUED'),
-        array_agg(u.job) FILTER (WHERE (u.job).state NOT IN ('QUEUED', 'RETRYING'))
-    INTO changed, queued, ended FROM u;
+        array_agg(u.job) FILTER (WHERE (u.job).state NOT IN ('QUEUED', 'RETRYING')),
+        array_agg((u.job).id) FILTER (WHERE u.held)
+    INTO changed, queued, ended, holders FROM u;
 
     IF changed IS NULL THEN
         RETURN json_build_object('events', json_build_array(), 'accepted', json_build_array());
     END IF;
-    events := json_build_array(
-        json_build_object('jobs', record_jobs_v1(changed, NULL, actor), 'ready', enqueue_v1(queued)),
+    IF holders IS NOT NULL THEN
+        freed := free_v1(holders);
+    END IF;
+    events := json_build_array(json_build_object('jobs', record_jobs_v1(changed, NULL, actor),
+            'ready', enqueue_v1(queued), 'freed', freed),
         CASE WHEN ended IS NOT NULL THEN settle_v1(ended, NULL, at, actor) END);
     RETURN json_build_object('outbox_id', publish_v1(events, at, actor), 'events', events,
         'accepted', (SELECT json_agg(c.id) FROM unnest(changed) AS c));

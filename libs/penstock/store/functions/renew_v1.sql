@@ -23,13 +23,13 @@ BEGIN
 
     -- Look-ups a row, here and below: a join, planned while leases were few, would read all of them for each heartbeat.
     PERFORM FROM leases AS l
-    WHERE l.job_id = ANY (ARRAY(SELECT h.job_id FROM json_to_recordset(held) AS h(job_id uuid)))
+    WHERE l.job_id = ANY (ARRAY(SELECT h.job_id FROM json_to_recordset(renew_v1.held) AS h(job_id uuid)))
     ORDER BY l.job_id FOR UPDATE OF l;
 
     UPDATE leases AS l SET expires_at = greatest(l.expires_at,
         at + make_interval(secs => greatest(ttl_seconds, l.lasts)))  -- never shorter: who waited here may be late
     WHERE l.job_id = ANY (ARRAY(SELECT h.job_id
-        FROM json_to_recordset(held) AS h(job_id uuid, token uuid, ended boolean)
+        FROM json_to_recordset(renew_v1.held) AS h(job_id uuid, token uuid, ended boolean)
         CROSS JOIN LATERAL (SELECT FROM leases AS l
             WHERE l.job_id = h.job_id AND l.token = h.token AND l.ending IS NULL
                 AND (l.started OR l.cancelling OR h.ended) OFFSET 0) AS l));
@@ -37,7 +37,7 @@ BEGIN
     RETURN (SELECT coalesce(json_agg(v ORDER BY v.session_id, v.job_id), '[]') FROM (
         SELECT h.session_id, h.job_id, h.attempt, coalesce(l.started, false) AS started, l.ending,
             CASE WHEN l.job_id IS NULL THEN 'void' WHEN l.cancelling THEN 'cancel' ELSE 'ok' END AS verdict
-        FROM json_to_recordset(held) AS h(session_id uuid, job_id uuid, attempt int, token uuid)
+        FROM json_to_recordset(renew_v1.held) AS h(session_id uuid, job_id uuid, attempt int, token uuid)
         LEFT JOIN LATERAL (SELECT * FROM leases AS l
             WHERE l.job_id = h.job_id AND l.token = h.token OFFSET 0) AS l ON true) AS v);
 END

@@ -2,10 +2,11 @@
 -- (protocol §6): from_job and what comes after it; or else, only_failed, the jobs that FAILED or were CANCELLED and
 -- what comes after them; or else all. The others are born in the state that they had, with reason reused. The
 -- pipeline that is rerun stays as it is: nothing of it is locked, for what is terminal never changes.
--- Idempotent by (tenant, key): hash (hex) is over what is asked for.
--- Returns {outbox_id, events, outcome, pipeline_id, state}; outcome is new, repeat or conflict (of the key:
+-- Idempotent by (tenant, key): hash (hex) is over what is asked for. It joins the group of the first, if that has one.
+-- Returns {outbox_id, events, outcome, pipeline_id, state, superseded}; outcome is new, repeat or conflict (of the key:
 -- pipeline_id is what it means), absent (as if another tenant's), not-terminal (state says what it is instead),
--- no-such-job, or nothing (no job is to be run); events hold the jobs that wait for the pure decide.
+-- no-such-job, nothing (no job is to be run), or quota-exceeded (too many unfinished jobs); events hold the jobs that
+-- wait for the pure decide; superseded [{tenant, pipeline_id}] of older ones that are to be cancelled, of a new one.
 CREATE OR REPLACE FUNCTION rerun_v1(of_tenant text, of_key text, of_hash text, of_source uuid, only_failed boolean,
     from_job uuid, of_pipeline uuid, actor text) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER AS $$
@@ -19,6 +20,8 @@ DECLARE
     waiting json;
     events  json;
     stands  text;
+    rules   json;
+    older   json := '[]';
 BEGIN
     SELECT * INTO source FROM pipelines AS p WHERE p.id = of_source AND p.tenant = of_tenant;
     IF source.finished_at IS NULL THEN
@@ -42,6 +45,11 @@ BEGIN
             'outcome', CASE WHEN from_job IS NULL THEN 'nothing' ELSE 'no-such-job' END);
     END IF;
 
+    IF cardinality(again) > room_v1(of_tenant)
+        AND NOT EXISTS (SELECT FROM requests AS r WHERE r.tenant = of_tenant AND r.key = of_key) THEN
+        RETURN json_build_object('events', json_build_array(), 'state', source.state, 'outcome', 'quota-exceeded');
+    END IF;
+
     INSERT INTO requests (tenant, key, hash, pipeline_id, state, received_at)
     VALUES (of_tenant, of_key, decode(of_hash, 'hex'), of_pipeline, 'ACCEPTED', at) ON CONFLICT (tenant, key) DO NOTHING;
     IF NOT FOUND THEN
@@ -56,8 +64,10 @@ BEGIN
     FROM jobs AS j CROSS JOIN LATERAL (SELECT * FROM edges AS e WHERE e.parent_id = j.id OFFSET 0) AS e
     WHERE j.pipeline_id = of_source;
 
-    INSERT INTO job_specs (job_id, pipeline_id, stage, executor, labels, condition, needs, spec, source_job_id)
+    INSERT INTO job_specs (job_id, pipeline_id, stage, executor, labels, condition, needs, spec, resources, holds,
+        immediate, matrix, fail_fast, source_job_id)
     SELECT rerun_id_v1(of_pipeline, j.id), of_pipeline, s.stage, s.executor, s.labels, s.condition, s.needs, s.spec,
+        s.resources, s.holds, s.immediate, s.matrix, s.fail_fast,
         CASE WHEN j.id NOT IN (SELECT unnest(again)) THEN coalesce(s.source_job_id, j.id) END
     FROM jobs AS j CROSS JOIN LATERAL (SELECT * FROM job_specs AS s WHERE s.job_id = j.id OFFSET 0) AS s
     WHERE j.pipeline_id = of_source;
@@ -87,10 +97,16 @@ BEGIN
         FILTER (WHERE (n.job).state = 'PENDING' AND (n.job).unmet = 0)
     INTO born, waiting FROM n;
 
-    INSERT INTO open_pipelines (pipeline_id, remaining) VALUES (of_pipeline, cardinality(again));
-    INSERT INTO pipeline_definitions (pipeline_id, definition, sha256, inputs, env)
-    SELECT of_pipeline, d.definition, d.sha256, d.inputs, d.env FROM pipeline_definitions AS d
-    WHERE d.pipeline_id = of_source;
+    INSERT INTO pipeline_definitions (pipeline_id, definition, sha256, inputs, env, concurrency)
+    SELECT of_pipeline, d.definition, d.sha256, d.inputs, d.env, d.concurrency FROM pipeline_definitions AS d
+    WHERE d.pipeline_id = of_source
+    RETURNING concurrency INTO rules;
+    IF rules IS NOT NULL THEN
+        older := join_groups_v1(ARRAY[ROW(of_tenant, rules ->> 'group', of_pipeline, at)::concurrency_groups],
+            ARRAY[rules]);
+    END IF;
+    INSERT INTO open_pipelines (pipeline_id, remaining, tenant, grouped)
+    VALUES (of_pipeline, cardinality(again), of_tenant, rules IS NOT NULL);
     INSERT INTO pipelines AS n (id, tenant, request_id, name, state, version, trigger, repo, sha, branch, git, counts,
         rerun_of, created_at, changed_at)
     VALUES (of_pipeline, of_tenant, of_key, source.name, 'PENDING', 1, source.trigger, source.repo, source.sha,
@@ -103,6 +119,6 @@ BEGIN
         'ready', enqueue_v1(ARRAY(SELECT b FROM unnest(born) AS b WHERE b.state = 'QUEUED')),
         'undecided', waiting));
     RETURN json_build_object('outbox_id', publish_v1(events, at, actor), 'events', events,
-        'outcome', 'new', 'pipeline_id', of_pipeline, 'state', opened.state);
+        'outcome', 'new', 'pipeline_id', of_pipeline, 'state', opened.state, 'superseded', older);
 END
 $$;

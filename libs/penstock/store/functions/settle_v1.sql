@@ -1,8 +1,8 @@
 -- Settles what follows from jobs that just became terminal, in their transaction (protocol §5): children are
 -- lowered, those that are free to go are QUEUED, pipelines are counted down and closed. begun: pipelines of
 -- which a job just started. The caller holds the locks of lock_families_v1.
--- Returns {jobs, ready, pipelines, undecided}; undecided, [{job_id, pipeline_id}], are children
--- that wait for the pure decide.
+-- Returns {jobs, ready, pipelines, freed, undecided, wishes}; undecided, [{job_id, pipeline_id}], are children
+-- that wait for the pure decide; wishes, [{tenant, pipeline_id, job_id}], cancels that a matrix asks for.
 CREATE OR REPLACE FUNCTION settle_v1(ended jobs[], begun uuid[], at timestamptz, actor text) RETURNS json
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -15,6 +15,8 @@ DECLARE
     queued    jobs[];
     undecided json;
     closed    uuid[];
+    grouped   uuid[];
+    failed    boolean;
     opened    pipelines[];
     finished  pipelines[];
 BEGIN
@@ -69,11 +71,17 @@ BEGIN
     END IF;
 
     WITH n AS (
-        SELECT e.pipeline_id, count(*)::int AS ends FROM unnest(ended) AS e GROUP BY e.pipeline_id
+        SELECT e.pipeline_id, count(*)::int AS ends,
+            bool_or(e.state = 'FAILED' AND NOT e.continue_on_error) AS failed
+        FROM unnest(ended) AS e GROUP BY e.pipeline_id
     ), u AS (
         UPDATE open_pipelines AS o SET remaining = o.remaining - n.ends
-        FROM n WHERE o.pipeline_id = n.pipeline_id RETURNING o.pipeline_id, o.remaining)
-    SELECT array_agg(u.pipeline_id) FILTER (WHERE u.remaining = 0) INTO closed FROM u;
+        FROM n WHERE o.pipeline_id = n.pipeline_id
+        RETURNING o.pipeline_id, o.remaining, o.grouped, n.failed)
+    SELECT array_agg(u.pipeline_id) FILTER (WHERE u.remaining = 0),
+        array_agg(u.pipeline_id) FILTER (WHERE u.remaining = 0 AND u.grouped),
+        bool_or(u.failed AND u.remaining > 0)
+    INTO closed, grouped, failed FROM u;
 
     IF closed IS NOT NULL THEN
         finished := close_v1(closed, at);
@@ -85,6 +93,8 @@ BEGIN
         'ready', CASE WHEN queued IS NOT NULL THEN enqueue_v1(queued) END,
         'pipelines', CASE WHEN opened || finished IS NOT NULL
             THEN record_pipelines_v1(opened || finished, actor) END,
-        'undecided', undecided);
+        'freed', CASE WHEN grouped IS NOT NULL THEN leave_groups_v1(grouped) END,
+        'undecided', undecided,
+        'wishes', CASE WHEN failed THEN fail_fast_v1(ended, at) END);
 END
 $$;

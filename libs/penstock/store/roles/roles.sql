@@ -58,10 +58,11 @@ GRANT EXECUTE ON FUNCTION accept_v1, reject_v1, cancel_v1, pipeline_record_v1 TO
 GRANT SELECT ON requests, request_conflicts, pipelines, cancels TO penstock_intake;
 GRANT SELECT, INSERT ON tenants TO penstock_intake;
 
-GRANT EXECUTE ON FUNCTION start_v1, finish_v1, release_v1, late_v1, undecided_v1, resolve_v1 TO penstock_advancer;
+GRANT EXECUTE ON FUNCTION start_v1, finish_v1, release_v1, late_v1, undecided_v1, resolve_v1, cancel_v1
+    TO penstock_advancer;
 
-GRANT EXECUTE ON FUNCTION claim_v1, refuse_v1 TO penstock_dispatcher;
-GRANT SELECT ON ready, leases TO penstock_dispatcher;
+GRANT EXECUTE ON FUNCTION claim_v1, refuse_v1, policies_v1, held_leases_v1, explain_v1 TO penstock_dispatcher;
+GRANT SELECT ON ready, leases, holds TO penstock_dispatcher;
 
 GRANT EXECUTE ON FUNCTION renew_v1, start_v1, release_v1, expired_sessions_v1, expired_v1, retry_due_v1,
     relay_v1, lost_v1, unapplied_v1, ensure_partitions_v1, detach_partitions_v1, forget_v1,
@@ -82,3 +83,5 @@ GRANT SELECT ON log_chunks, log_heads, attempts, jobs, workers TO penstock_logs;
 GRANT EXECUTE ON FUNCTION receive_v1, request_cancel_v1, rerun_v1, pipeline_record_v1, counts_v1, log_states_v1
     TO penstock_gateway;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO penstock_gateway;
+GRANT EXECUTE ON FUNCTION policies_v1, wake_v1, promote_v1, close_limits_v1 TO penstock_gateway;
+GRANT INSERT, UPDATE, DELETE ON quotas, limits, pools, runner_orders TO penstock_gateway;

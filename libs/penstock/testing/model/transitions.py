@@ -93,14 +93,14 @@ def claim(graph: Graph, rows: Rows, claims: Sequence[Claim]) -> Outcome:
     draft = Draft(graph, rows)
     won: list[int] = []
     for number, session in claims:
-        draft.ready[number] = False
         job = draft.jobs[number]
-        if job.state == "QUEUED":
+        if draft.ready[number] and job.state == "QUEUED":
             attempt = job.attempt + 1
             draft.move(number, "ASSIGNED", None, attempt=attempt, token=attempt)
             draft.leases[number] = Lease(attempt, attempt, session)
             draft.grants.append((session, number, attempt, attempt))
             won.append(number)
+        draft.ready[number] = False
     return draft.commit(won)
 
 

@@ -13,7 +13,7 @@ from penstock.kafka.batches import Outcome
 from penstock.kafka.loop import _Loop
 from penstock.kafka.records import Record
 from penstock.store import outbox, setup
-from penstock.store.changes import Changes
+from penstock.store.changes import KINDS, Changes
 from penstock.store.database import Database
 from penstock.testing.simulation import services
 from penstock.testing.simulation.world import World
@@ -55,7 +55,7 @@ def _relay_deletes_before_it_publishes(_world: World) -> Iterator[None]:
         _relay(db, taken, older_than=older_than, limit=limit)
         outbox.acked(db, taken.outbox_ids)
         taken.outbox_ids.clear()
-        for kind in ("pipelines", "jobs", "ready", "grants", "stops", "undecided"):
+        for kind in (*KINDS, "undecided"):
             getattr(changes, kind).extend(getattr(taken, kind))
 
     with patch.object(outbox, "relay", relay):

@@ -125,7 +125,7 @@ ROUTES: Final = (
             *QUERY,
         ),
         body=Body({JSON: views.PipelineRequest, YAML: None}),
-        problems=(400, 409, 413, 415, 422),
+        problems=(400, 409, 413, 415, 422, 429),
     ),
     Route(
         "GET",

@@ -23,7 +23,7 @@ from penstock.store.requests import Rerun
 from penstock_services.gateway import views
 from penstock_services.gateway.bodies import read_wish
 from penstock_services.gateway.gateway import Gateway
-from penstock_services.gateway.problems import HttpProblem, absent
+from penstock_services.gateway.problems import HttpProblem, absent, over_quota
 from penstock_services.gateway.routing import JSON, Answer, Body, Call, Parameter, Route, reply
 from penstock_services.gateway.submission import KEY_HEADER, read_key
 
@@ -98,6 +98,8 @@ def _refuse(made: dict[str, Any], wish: views.RerunRequest, key: str) -> NoRetur
         case "no-such-job":
             hint = "an id as GET /v1/pipelines/{id}/jobs has it"
             raise RejectInput(Problem("the pipeline has no such job", "from", hint=hint))
+        case "quota-exceeded":
+            raise over_quota(more={"request_id": key})
         case "not-terminal":
             detail = f"the pipeline is {state}: only one that has ended can be run again"
             raise HttpProblem(409, "not-terminal", detail, more={"state": state})
@@ -147,6 +149,6 @@ ROUTES: Final = (
             ),
         ),
         body=Body({JSON: views.RerunRequest}, required=False),
-        problems=(400, 404, 409, 413, 415, 422),
+        problems=(400, 404, 409, 413, 415, 422, 429),
     ),
 )

@@ -68,7 +68,9 @@ def ends(facts: Facts) -> Iterator[Finding]:
             elif fate == "runs" and job["state"] == "SKIPPED":
                 yield facts.about("SKIPPED, should run", job["id"], *needs)
         pipeline = facts.pipelines[pipeline_id]
-        state = oracle.pipeline_state(jobs, came_to, cancelled=pipeline["reason"] == "cancelled")
+        state = oracle.pipeline_state(
+            jobs, came_to, cancelled=pipeline["reason"] in ("cancelled", "superseded")
+        )
         if pipeline["state"] != state:
             yield facts.about_pipeline(f"{pipeline['state']}, should be {state}", pipeline_id)
 

@@ -1,0 +1,5 @@
+-- Claims that a limit has left at a moment; null: any number.
+CREATE OR REPLACE FUNCTION limit_tokens_v1(l limits, at timestamptz) RETURNS double precision
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT least(l.burst, l.tokens + l.per_second * greatest(0, extract(epoch FROM at - l.filled_at)::float8))
+$$;
