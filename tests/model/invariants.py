@@ -1,4 +1,4 @@
-"""I3-I8, I10 and I12 of the protocol as predicates: on rows, on one transaction, and on a world at rest."""
+"""I3-I8, I10, I12 and I21 of the protocol as predicates: on rows, on one transaction, on a world at rest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.model.state import Runner, State
 
 from penstock.core.states import HELD, JOB_TERMINAL, JOB_TRANSITIONS, PIPELINE_TERMINAL, PIPELINE_TRANSITIONS
 from penstock.testing.model.draft import verdict
-from penstock.testing.model.rows import Graph, Outcome, Rows
+from penstock.testing.model.rows import PIPELINE, Graph, Outcome, Rows
 
 Found = list[str]
 Act = Callable[[Graph, Rows, Any], Outcome]
@@ -33,11 +33,28 @@ def of_rows(graph: Graph, rows: Rows) -> Found:
         ):
             found.append(f"I8: {job.state} job {number} has a timer that is not its own: {limit}")
         found += _needs(graph, rows, number)
+    found += _holds(graph, rows)
     open_jobs = sum(job.state not in JOB_TERMINAL for job in rows.jobs)
     if (rows.remaining or 0) != open_jobs:
         found.append(f"I3: remaining is {rows.remaining}, {open_jobs} jobs are open")
     if (rows.pipeline.state in PIPELINE_TERMINAL) != (open_jobs == 0):
         found.append(f"I3: the pipeline is {rows.pipeline.state} with {open_jobs} open jobs")
+    return found
+
+
+def _holds(graph: Graph, rows: Rows) -> Found:
+    found: Found = []
+    for one in rows.holds:
+        holders = [other for other in rows.holds if other[:2] == one[:2]]
+        if one.most is not None and len(holders) > one.most:
+            found.append(f"I21: {one.kind} {one.name} is held by {len(holders)}, {one.most} may")
+        lives = rows.remaining is not None if one.holder == PIPELINE else rows.leases[one.holder] is not None
+        if not lives:
+            found.append(f"I21: {one.kind} {one.name} is held by {one.holder}, which has ended")
+    for number, lease in enumerate(rows.leases):
+        mine = {one[:2] for one in rows.holds if one.holder in (number, PIPELINE)}
+        if lease is not None and not {wish[:2] for wish in graph[number].holds} <= mine:
+            found.append(f"I21: job {number} may run and holds only {mine}")
     return found
 
 
@@ -156,6 +173,7 @@ def at_rest(graph: Graph, rows: Rows, state: State, runners: list[Runner]) -> Fo
         "a replica's work": state.minds,
         "an event in the outbox": rows.outbox,
         "a row in the queue": any(rows.ready),
+        "a hold": rows.holds,
         "an attempt at a runner": [seat for runner in runners for seat in runner.seats],
         "an unsettled report": [entry for runner in runners for entry in runner.journal],
     }

@@ -10,13 +10,14 @@ from tests.model.rules import Rules
 from tests.model.state import PIPELINE, Budget, Shape
 
 from penstock.testing.model import transitions as twin
-from penstock.testing.model.rows import Events, Graph, Lease, Outcome, Rows, Work, acked
+from penstock.testing.model.rows import Events, Graph, Lease, Outcome, Rows, Wish, Work, acked
 from penstock.testing.model.transitions import Claim, End, Token
 
 ONE = (Work(),)
 RETRIED = (Work(retry_max=1),)
 FAN_IN = (Work(), Work(), Work((0, 1)))
 CLEANUP = (Work(), Work((0,), "failure"))
+LOCKED = (Work(holds=(Wish("lock", "a", 1),)),) * 2
 
 
 class Mutant(NamedTuple):
@@ -159,6 +160,26 @@ def _expired_runs_again_after_cancel(graph: Graph, rows: Rows, items: tuple[Toke
     return twin.release(graph, rows._replace(jobs=running), items, expired=True)
 
 
+def _blind_claim(graph: Graph, rows: Rows, claims: tuple[Claim, ...]) -> Outcome:
+    """Who else holds a name is no matter."""
+    outcome = twin.claim(graph, rows._replace(holds=()), claims)
+    return _keeping(rows, outcome)
+
+
+def _keeps_holds(act: Act) -> Act:
+    """Attempts end, and what they held stays held."""
+
+    def keep(graph: Graph, rows: Rows, what: Any) -> Outcome:
+        return _keeping(rows, act(graph, rows, what))
+
+    return keep
+
+
+def _keeping(rows: Rows, outcome: Outcome) -> Outcome:
+    holds = tuple(sorted({*rows.holds, *outcome.rows.holds}))
+    return outcome._replace(rows=outcome.rows._replace(holds=holds))
+
+
 def _with_job(rows: Rows, number: int, job: Any) -> Rows:
     return rows._replace(jobs=(*rows.jobs[:number], job, *rows.jobs[number + 1 :]))
 
@@ -216,4 +237,8 @@ MUTANTS: dict[str, Mutant] = {
     "retry timers not looked at": Mutant(_off("retries"), RETRIED, Budget(failures=1)),
     "reports sent once": Mutant(_off("resend"), ONE, Budget(losses=1)),
     "runner forgets what it has seen": Mutant(_off("memory"), ONE, Budget(copies=1)),
+    "claim does not look at holds": Mutant(_with(claim=_blind_claim), LOCKED, Budget()),
+    "finish frees nothing": Mutant(_with(finish=_keeps_holds(ACTS["finish"])), LOCKED, Budget()),
+    "release frees nothing": Mutant(_with(release=_keeps_holds(ACTS["release"])), LOCKED, Budget(zombies=1)),
+    "expiry frees nothing": Mutant(_with(expire=_keeps_holds(ACTS["expire"])), LOCKED, Budget(losses=1)),
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from penstock.testing.model import transitions as twin
-from penstock.testing.model.rows import SILENCE, Events, Graph, Outcome, Rows, Session, Work
+from penstock.testing.model.rows import SILENCE, Events, Graph, Outcome, Rows, Session, Wish, Work
 from penstock.testing.model.transitions import Claim, Decision, End, Hold, Token
 
 SESSIONS: tuple[Session, ...] = ((0, 0), (1, 0))
@@ -30,15 +30,26 @@ class Answer(NamedTuple):
     """Named jobs, verdicts, or facts."""
 
 
+WISHES = (
+    Wish("lock", "a", 1), Wish("lock", "a", None), Wish("lock", "b", 1), Wish("lock", "b", 2),
+    Wish("matrix", "m", 2), Wish("matrix", "n", 1),
+)  # fmt: skip
+GROUP = Wish("group", "g", 1)
+
+
 def random_graph(chance: random.Random) -> Graph:
-    """2 to 5 jobs with every kind of condition."""
+    """2 to 5 jobs with every kind of condition; half of the graphs hold something."""
     works = []
+    holding = chance.random() < 0.5
+    grouped = (GROUP,) if chance.random() < 0.2 else ()
     for number in range(chance.randint(2, 5)):
         needs = tuple(need for need in range(number) if chance.random() < 0.5)
         condition = chance.choice(
             ["", "", "success", "always", "failure"] if needs else ["", "", "", "failure"]
         )
-        works.append(Work(needs, condition, chance.random() < 0.25, chance.choice([0, 0, 1])))
+        work = Work(needs, condition, chance.random() < 0.25, chance.choice([0, 0, 1]))
+        some = {wish[:2]: wish for wish in chance.sample(WISHES, chance.randint(0, 2))} if holding else {}
+        works.append(work._replace(holds=(*grouped, *some.values())))
     return tuple(works)
 
 
@@ -118,7 +129,10 @@ def _any_operation(chance: random.Random, graph: Graph, rows: Rows) -> Operation
     if waiting and chance.random() < 0.5:
         return Operation("decide", tuple(waiting))
     name = chance.choice(NAMES)
-    return Operation(name, MAKERS[name](chance, rows))
+    arguments = MAKERS[name](chance, rows)
+    if name == "claim" and any(work.holds for work in graph):
+        arguments = arguments[:1]  # who of several comes first, only the queue can tell
+    return Operation(name, arguments)
 
 
 def _some(chance: random.Random, rows: Rows, wanted: list[int]) -> list[int]:

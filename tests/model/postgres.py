@@ -12,9 +12,11 @@ from penstock.store.changes import Changes
 from penstock.store.database import Database
 from penstock.testing.graphs import ACTOR, World
 from penstock.testing.model.rows import (
+    PIPELINE,
     SILENCE,
     Events,
     Graph,
+    Held,
     Job,
     JobRecord,
     Lease,
@@ -34,16 +36,25 @@ class Real:
 
     def __init__(self, db: Database, graph: Graph) -> None:
         self.db = db
+        self.prefix = uuid4() + "/"
+        """Of names, so that they are this pipeline's alone."""
         specs = [
             {
                 "condition": work.condition,
                 "continue_on_error": work.continue_on_error,
                 "retry_max": work.retry_max,
+                "holds": [
+                    [kind, name if kind == "matrix" else self.prefix + name, most]
+                    for kind, name, most in work.holds
+                    if kind != "group"
+                ],
             }
             for work in graph
         ]
+        groups = {wish.name for work in graph for wish in work.holds if wish.kind == "group"}
+        concurrency = {"group": self.prefix + groups.pop(), "queue": "all"} if groups else None
         edges = [(need, child) for child, work in enumerate(graph) for need in work.needs]
-        self.world = World(db, specs, edges)
+        self.world = World(db, specs, edges, concurrency=concurrency)
         self.number = {job_id: number for number, job_id in enumerate(self.world.jobs)}
         self.sessions = {session: uuid4() for session in SESSIONS}
         self.named = {name: session for session, name in self.sessions.items()}
@@ -97,6 +108,19 @@ class Real:
             limits=tuple(row[20] and Limit(row[20], row[11] if row[22] else -1, row[21]) for row in found),
             pipeline=Pipeline(*pipeline[:4]),
             remaining=pipeline[4],
+            holds=self._holds(),
+        )
+
+    def _holds(self) -> tuple[Held, ...]:
+        found = self.db.rows(
+            "SELECT kind, name, holder::text, most FROM holds WHERE holder = ANY(%s::uuid[])",
+            ([*self.world.jobs, self.world.pipeline],),
+        )
+        return tuple(
+            sorted(
+                Held(kind, _last(name), self.number.get(holder, PIPELINE), most)
+                for kind, name, holder, most in found
+            )
         )
 
     def _claim(self, db: Database, changes: Changes, claims: Any) -> tuple[int, ...]:
@@ -267,7 +291,19 @@ class Real:
             undecided=tuple(
                 sorted(mine[one["job_id"]] for one in changes.undecided if one["job_id"] in mine)
             ),
+            freed=tuple(
+                sorted(
+                    (one["kind"], _last(one["name"]))
+                    for one in changes.freed
+                    if one["by"] in mine or one["by"] == self.world.pipeline
+                )
+            ),
         )  # fmt: skip
+
+
+def _last(name: str) -> str:
+    """The twin's name: the real one begins with an id."""
+    return name.rpartition("/")[2]
 
 
 def _fence(row: tuple[Any, ...]) -> int:

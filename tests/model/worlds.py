@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from tests.model.state import PIPELINE, Budget, Shape
 
-from penstock.testing.model.rows import Work
+from penstock.testing.model.rows import Wish, Work
 
 ONE = (Work(),)
 RETRIED = (Work(retry_max=1),)
 CHAIN = (Work(), Work((0,)))
 FAN_IN = (Work(), Work(), Work((0, 1)))
 CLEANUP = (Work(), Work((0,), "failure"))
+LOCK, GROUP = Wish("lock", "a", 1), Wish("group", "g", 1)
+LOCKED = (Work(holds=(LOCK,)), Work(holds=(LOCK,)))
+GROUPED = (Work(holds=(GROUP, LOCK)), Work((0,), holds=(GROUP, LOCK)))
 FOUR = (*FAN_IN, Work((0,), "failure"))
-LARGE = (*FOUR, Work((2,), "always"), Work((2, 4), continue_on_error=True, retry_max=1))
+LARGE = (
+    *(work._replace(holds=(LOCK,)) for work in FOUR),
+    Work((2,), "always", holds=(LOCK._replace(most=None),)),
+    Work((2, 4), continue_on_error=True, retry_max=1),
+)
 
 
 def _shape(name: str, graph: tuple[Work, ...], faults: str, *, failures: int = 0) -> Shape:
@@ -38,6 +45,10 @@ WORLDS = [
     _shape("fan-in", FAN_IN, "losses", failures=1),
     _shape("fan-in", FAN_IN, "cancels losses"),
     _shape("four jobs", FOUR, "", failures=1),
+    _shape("two jobs and a lock", LOCKED, "crashes"),
+    _shape("two jobs and a lock", LOCKED, "zombies"),
+    _shape("two jobs and a lock", LOCKED, "cancels losses"),
+    _shape("a group with a lock", GROUPED, "zombies cancels"),
 ]
 """Each small enough for every test run; two or three kinds of faults at once."""
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from penstock.core.states import HELD, JobState, PipelineState
 from penstock.testing.model.rows import (
+    PIPELINE,
     Events,
     Graph,
+    Held,
     Job,
     JobRecord,
     Outcome,
@@ -33,6 +35,8 @@ class Draft:
         self.limits = list(rows.limits)
         self.pipeline = rows.pipeline
         self.remaining = rows.remaining
+        self.holds = set(rows.holds)
+        self._freed: set[tuple[str, str]] = set()
         self._outbox = rows.outbox
         self._told: list[JobRecord] = []
         self._pipelines: list[PipelineRecord] = []
@@ -47,11 +51,34 @@ class Draft:
         if state not in HELD:
             more["token"] = 0
             self.leases[number] = self.limits[number] = None
+            self.free(number)
         fields = {"previous": job.state, "version": job.version + 1, **more}
         job = job._replace(state=state, reason=reason, **fields)
         self.jobs[number] = job
         self._told.append(record(number, job))
         return job
+
+    def admit(self, number: int) -> bool:
+        """Take all that a job wants to hold, or nothing (`admit_v1`)."""
+        wanted = {
+            Held(wish.kind, wish.name, PIPELINE if wish.kind == "group" else number, wish.most)
+            for wish in self.graph[number].holds
+        } - self.holds
+        if not all(self._is_borne(one) for one in wanted):
+            return False
+        self.holds |= wanted
+        return True
+
+    def free(self, holder: int) -> None:
+        """All that it holds (`free_v1`, `leave_groups_v1`)."""
+        gone = {one for one in self.holds if one.holder == holder}
+        self.holds -= gone
+        self._freed |= {(one.kind, one.name) for one in gone}
+
+    def _is_borne(self, new: Held) -> bool:
+        """Whether all that hold a name bear one more."""
+        there = [one for one in self.holds if (one.kind, one.name) == (new.kind, new.name)]
+        return all(one.most is None or len(there) < one.most for one in (*there, new))
 
     def tell(self, line: JobRecord) -> None:
         """A record of a version that is folded into the next."""
@@ -108,6 +135,10 @@ class Draft:
         if ends and self.remaining == 0:
             self.move_pipeline(verdict(self.graph, self.pipeline.state, self.jobs), self.pipeline.reason)
             self.remaining = None
+            self._freed |= {
+                (one.kind, one.name) for work in self.graph for one in work.holds if one.kind == "group"
+            }
+            self.free(PIPELINE)
 
     def commit(self, named: Iterable[int], *, outbox: bool = True) -> Outcome:
         """Freeze the rows; events, if there are any, are kept in the outbox."""
@@ -120,6 +151,7 @@ class Draft:
             self.pipeline,
             self.remaining,
             self._outbox,
+            tuple(sorted(self.holds)),
         )
         events = Events(
             tuple(sorted(self._told)),
@@ -128,6 +160,7 @@ class Draft:
             tuple(sorted(self.grants)),
             tuple(sorted(self.stops)),
             tuple(sorted(self._undecided)),
+            tuple(sorted(self._freed)),
         )
         if outbox and (self._told or self._pipelines):
             rows = publish(rows, events)

@@ -11,6 +11,18 @@ Session = tuple[int, int]
 """A runner and its incarnation."""
 
 
+PIPELINE = -1
+"""Holds a group in place of a job."""
+
+
+class Wish(NamedTuple):
+    """What a job holds while an attempt lives; a group its pipeline holds until it ends."""
+
+    kind: str
+    name: str
+    most: int | None
+
+
 class Work(NamedTuple):
     """What never changes of a job."""
 
@@ -18,6 +30,7 @@ class Work(NamedTuple):
     condition: str = ""
     continue_on_error: bool = False
     retry_max: int = 0
+    holds: tuple[Wish, ...] = ()
 
     @property
     def conditional(self) -> bool:
@@ -56,6 +69,16 @@ class Lease(NamedTuple):
     over: bool = False
     ending: str | None = None
     """Why a timer ended it: it is not renewed any more."""
+
+
+class Held(NamedTuple):
+    """A row of `holds`."""
+
+    kind: str
+    name: str
+    holder: int
+    """A job, or the pipeline."""
+    most: int | None
 
 
 class Limit(NamedTuple):
@@ -105,6 +128,8 @@ class Events(NamedTuple):
     grants: tuple[tuple[Session, int, int, int], ...] = ()
     stops: tuple[tuple[Session, int, int], ...] = ()
     undecided: tuple[int, ...] = ()
+    freed: tuple[tuple[str, str], ...] = ()
+    """Kind and name."""
 
 
 SILENCE = Events()
@@ -124,6 +149,7 @@ class Rows(NamedTuple):
     remaining: int | None
     """The row of `open_pipelines`; None when it is gone."""
     outbox: tuple[Events, ...] = ()
+    holds: tuple[Held, ...] = ()
 
 
 class Outcome(NamedTuple):

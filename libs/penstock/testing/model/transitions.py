@@ -89,12 +89,14 @@ class Stop(NamedTuple):
 
 
 def claim(graph: Graph, rows: Rows, claims: Sequence[Claim]) -> Outcome:
-    """QUEUED -> ASSIGNED with a token and a lease."""
+    """QUEUED -> ASSIGNED with a token, a lease and all that the job holds; else it stays in the queue."""
     draft = Draft(graph, rows)
     won: list[int] = []
     for number, session in claims:
         job = draft.jobs[number]
         if draft.ready[number] and job.state == "QUEUED":
+            if not draft.admit(number):
+                continue
             attempt = job.attempt + 1
             draft.move(number, "ASSIGNED", None, attempt=attempt, token=attempt)
             draft.leases[number] = Lease(attempt, attempt, session)
