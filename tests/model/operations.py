@@ -60,9 +60,21 @@ def random_operation(chance: random.Random, graph: Graph, rows: Rows) -> Operati
         if operation.name == "decide":
             break
         after = on_twin(graph, rows, operation)
-        if after.rows != rows or operation.name in ("renew", "undecided"):
+        if (
+            after.rows != rows
+            or operation.name in ("renew", "undecided")
+            or _is_refused(graph, rows, operation)
+        ):
             break
     return operation
+
+
+def _is_refused(graph: Graph, rows: Rows, operation: Operation) -> bool:
+    """Whether it is a claim of a job that must wait for what others hold."""
+    return operation.name == "claim" and any(
+        rows.ready[one.job] and rows.jobs[one.job].state == "QUEUED" and graph[one.job].holds
+        for one in operation.arguments
+    )
 
 
 def on_twin(graph: Graph, rows: Rows, operation: Operation) -> Answer:

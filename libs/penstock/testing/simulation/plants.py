@@ -26,20 +26,23 @@ _relay: Final = outbox.relay
 _all_duties: Final = Duties.all
 
 
-def _sql(function: str, right: str, wrong: str) -> Callable[[World], AbstractContextManager[None]]:
-    """One function of the schema with another text."""
+def _sql(function: str, *changes: tuple[str, str]) -> Callable[[World], AbstractContextManager[None]]:
+    """One function of the schema with another text: (what is right, what stands there in its place)."""
 
     @contextmanager
-    def planted(world: World) -> Iterator[None]:
+    def spoiled(world: World) -> Iterator[None]:
         text = (resources.files("penstock.store") / "functions" / f"{function}.sql").read_text("utf-8")
-        assert text.count(right) == 1, f"{function} holds {right!r} {text.count(right)} times"
-        setup.replace_function(world.db, text.replace(right, wrong))
+        planted = text
+        for right, wrong in changes:
+            assert text.count(right) == 1, f"{function} holds {right!r} {text.count(right)} times"
+            planted = planted.replace(right, wrong)
+        setup.replace_function(world.db, planted)
         try:
             yield
         finally:
             setup.replace_function(world.db, text)
 
-    return planted
+    return spoiled
 
 
 @contextmanager
@@ -131,30 +134,32 @@ PLANTS: Final[dict[str, Planted]] = {
     "relay deletes before it publishes": Planted(_relay_deletes_before_it_publishes, 14),
     "acknowledged without an ack": Planted(_publishes_and_forgets, 10),
     "finish ignores the token": Planted(
-        _sql("finish_v1", "AND j.token = r.token OFFSET 0", "AND j.token IS NOT NULL OFFSET 0"), 9
+        _sql("finish_v1", ("AND j.token = r.token OFFSET 0", "AND j.token IS NOT NULL OFFSET 0")), 9
     ),
     "claim does not look at the state": Planted(
-        _sql("claim_v1", "AND j.state = 'QUEUED'", "AND j.state IN ('QUEUED', 'CANCELLED')")
+        _sql(
+            "claim_v1",
+            ("AND j.state = 'QUEUED'", "AND j.state IN ('QUEUED', 'CANCELLED')"),
+            ("SELECT array_agg(r.job_id), array_agg(r.job_id)", "SELECT ids, array_agg(r.job_id)"),
+        )
     ),
     "an exclusive lease is like any other": Planted(
-        _sql("claim_v1", "CASE WHEN (s.spec ->> 'exclusive')::boolean", "CASE WHEN false"), 70
+        _sql("claim_v1", ("CASE WHEN (s.spec ->> 'exclusive')::boolean", "CASE WHEN false")), 70
     ),
     "no guard knows when a lease ends": Planted(_tells_no_guard, 76),
     "release keeps the lease": Planted(
         _sql(
             "release_v1",
-            "FROM leases AS l WHERE l.job_id = ANY",
-            "FROM leases AS l WHERE false AND l.job_id = ANY",
+            ("FROM leases AS l WHERE l.job_id = ANY", "FROM leases AS l WHERE false AND l.job_id = ANY"),
         )
     ),
     "a cancelled attempt is tried again": Planted(
-        _sql("finish_v1", "CASE WHEN j.state = 'CANCELLING' THEN 'CANCELLED'\n", "CASE\n")
+        _sql("finish_v1", ("CASE WHEN j.state = 'CANCELLING' THEN 'CANCELLED'\n", "CASE\n"))
     ),
     "children are lowered only by success": Planted(
         _sql(
             "settle_v1",
-            "WHERE e.parent_id = p.id AND",
-            "WHERE p.state = 'SUCCESS' AND e.parent_id = p.id AND",
+            ("WHERE e.parent_id = p.id AND", "WHERE p.state = 'SUCCESS' AND e.parent_id = p.id AND"),
         )
     ),
     "reaper expires nothing": Planted(lambda _: _without_duties(frozenset(("leases",)))),

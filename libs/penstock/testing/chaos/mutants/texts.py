@@ -27,10 +27,16 @@ EXCLUSIVE_LIKE_ANY: Final = (
 RELEASE_WITHOUT_OUTBOX: Final = (
     Text("release_v1", "'outbox_id', publish_v1(events, at, actor)", "'outbox_id', NULL"),
 )
+_CLAIM_OUT_OF_QUEUE: Final = Text(
+    "claim_v1", "SELECT array_agg(r.job_id), array_agg(r.job_id)", "SELECT ids, array_agg(r.job_id)"
+)
+"""Else a job that is no longer QUEUED has no place in the queue, either, and is left alone for that."""
 CLAIM_WITHOUT_STATE: Final = (
+    _CLAIM_OUT_OF_QUEUE,
     Text("claim_v1", "BETWEEN low AND high AND j.state = 'QUEUED'", "BETWEEN low AND high"),
 )
 CLAIM_WITHOUT_ROWCOUNT: Final = (
+    _CLAIM_OUT_OF_QUEUE,
     Text(
         "claim_v1",
         "FROM n CROSS JOIN LATERAL (SELECT p.git",
@@ -40,8 +46,9 @@ CLAIM_WITHOUT_ROWCOUNT: Final = (
     ),
     Text(
         "claim_v1",
-        "array_agg(n.job), json_agg(json_build_object('session_id', (n.job).session_id,",
+        "array_agg(n.job), array_agg((n.job).id), json_agg(json_build_object('session_id', (n.job).session_id,",
         "array_agg(n.job) FILTER (WHERE (n.job).token = ANY (tokens)),"
+        " coalesce(array_agg((n.job).id) FILTER (WHERE (n.job).token = ANY (tokens)), '{}'),"
         " json_agg(json_build_object('session_id', sessions[width_bucket((n.job).id, ids)],",
     ),
     Text(
