@@ -16,8 +16,8 @@ class Books(msgspec.Struct, frozen=True):
     """All rows, as dicts by column name. Histories are sorted by their subject and version.
 
     `committed` of a transition orders transactions: of two, the greater one was begun later. `jobs` have the
-    `needs` that their edges name, as ids, and of their specs condition, exclusive, executor, grace, source
-    and timeout.
+    `needs` that their edges name, as ids, and of their specs condition, exclusive, executor, grace, holds,
+    source and timeout.
     """
 
     jobs: Rows
@@ -38,6 +38,8 @@ class Books(msgspec.Struct, frozen=True):
     outbox: Rows
     """Without their events."""
     open_pipelines: Rows
+    holds: Rows
+    concurrency_groups: Rows
     read_at: str
     """The database's clock when it was read."""
 
@@ -73,6 +75,11 @@ def books(db: Database) -> Books:
 def census(db: Database) -> Census:
     """Count in one statement. Raises RetryLater."""
     return msgspec.convert(db.one(_CENSUS), Census)
+
+
+def wrong_holds(db: Database) -> list[str]:
+    """What is held against the rule, for nobody, or not held by whoever must; none at any moment."""
+    return [row[0] for row in db.rows(_WRONG_HOLDS)]
 
 
 def open_jobs(db: Database) -> int:
@@ -121,7 +128,7 @@ _RESTLESS: Final = (
 _BOOKS = """
     SELECT json_build_object(
         'jobs', (SELECT coalesce(json_agg(j ORDER BY j.id), '[]') FROM (
-            SELECT j.*, s.condition, s.executor, s.source_job_id AS source,
+            SELECT j.*, s.condition, s.executor, s.holds, s.source_job_id AS source,
                 (s.spec ->> 'grace')::float8 AS grace, (s.spec ->> 'timeout')::float8 AS timeout,
                 coalesce((s.spec ->> 'exclusive')::boolean, false) AS exclusive,
                 ARRAY(SELECT e.parent_id FROM edges AS e WHERE e.child_id = j.id ORDER BY 1) AS needs
@@ -150,6 +157,10 @@ _BOOKS = """
             SELECT id, created_at, actor FROM outbox) AS o),
         'open_pipelines', (SELECT coalesce(json_agg(o ORDER BY o.pipeline_id), '[]')
             FROM open_pipelines AS o),
+        'holds', (SELECT coalesce(json_agg(h ORDER BY h.tenant, h.kind, h.name, h.holder), '[]')
+            FROM holds AS h),
+        'concurrency_groups', (SELECT coalesce(json_agg(g ORDER BY g.since, g.pipeline_id), '[]')
+            FROM concurrency_groups AS g),
         'read_at', clock_v1())
 """
 _CENSUS = """
@@ -161,6 +172,19 @@ _CENSUS = """
         'transitions', (SELECT count(*) FROM job_transitions),
         'open', (SELECT coalesce(sum(remaining), 0) FROM open_pipelines),
         'queued', (SELECT count(*) FROM ready))
+"""
+_WRONG_HOLDS = """
+    SELECT format('%%s %%s is held by %%s, %%s may', kind, name, count(*), min(most)) FROM holds
+    GROUP BY tenant, kind, name HAVING count(*) > min(most)
+    UNION ALL
+    SELECT format('%%s %%s is held by %%s, which has ended', kind, name, holder) FROM holds AS h
+    WHERE NOT EXISTS (SELECT FROM leases AS l WHERE l.job_id = h.holder)
+        AND NOT EXISTS (SELECT FROM open_pipelines AS o WHERE o.pipeline_id = h.holder)
+    UNION ALL
+    SELECT format('job %%s may run without %%s %%s', l.job_id, w ->> 0, w ->> 1)
+    FROM leases AS l JOIN job_specs AS s ON s.job_id = l.job_id CROSS JOIN json_array_elements(s.holds) AS w
+    WHERE NOT EXISTS (SELECT FROM holds AS h WHERE h.kind = w ->> 0 AND h.holder IN (s.job_id, s.pipeline_id)
+        AND h.name IN (w ->> 1, s.pipeline_id || '/' || (w ->> 1)))
 """
 _OPEN = """
     SELECT count(*) FROM open_pipelines JOIN jobs AS j USING (pipeline_id)

@@ -76,6 +76,7 @@ INVARIANTS: Final[dict[str, str]] = {
     "I18": "no job vanishes or appears, at any moment",
     "I19": "dead letters are the poison that was given, all of it and nothing else",
     "I20": "faults bit, jobs ran, all was looked at: the verdict is worth something",
+    "I21": "locks, matrices and groups: never more holders at once than each of them bears, none left over",
 }
 
 

@@ -116,13 +116,14 @@ class Making:
         self.record(topics.PIPELINES_STATUS.name, pipeline["id"], **status)
 
     def job(self, pipeline: Row, name: str, *needs: Row, retry_max: int = 0, exclusive: bool = False) -> Row:
-        """A new job: QUEUED, or PENDING when it needs others."""
+        """A new job: QUEUED, or PENDING when it needs others. Those named a and b take a lock for themselves."""
         row = {
             "id": identity(f"{pipeline['name']}/{name}"), "pipeline_id": pipeline["id"], "tenant": TENANT,
             "name": name, "state": None, "previous": None, "reason": None, "version": 0, "attempt": 0,
             "tries": 0, "infra_tries": 0, "unstarted": 0, "retry_max": retry_max, "token": None,
             "session_id": None, "exit_code": None, "condition": "", "executor": "process", "source": None,
             "exclusive": exclusive, "grace": None, "timeout": None, "needs": [need["id"] for need in needs],
+            "holds": [["lock", "db", 1]] if name in "ab" else None,
         }  # fmt: skip
         self.tables["jobs"].append(row)
         self.move(row, "PENDING" if needs else "QUEUED")

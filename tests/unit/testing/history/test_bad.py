@@ -127,6 +127,22 @@ def lost_alone_long_after(history: History) -> None:
     history.healed_at = LONG_AGO
 
 
+def wish(history: History, wanted: list[Any], *job_ids: str) -> None:
+    """These jobs held it."""
+    for job_id in job_ids:
+        job(history, job_id)["holds"] = [wanted]
+
+
+def two_in_a_group(history: History) -> None:
+    """The second entered before the first one had ended."""
+    wish(history, ["group", "g", 1], A, N)
+    pipeline(history, "build")["finished_at"] = None
+
+
+def hold(job_id: str) -> dict[str, Any]:
+    return {"tenant": "default", "kind": "lock", "name": "db", "holder": job_id, "job_id": job_id, "most": 1}
+
+
 def zombie_alone(history: History) -> None:
     """Its runner was thought dead, and nothing has stopped it; no second run may be begun meanwhile."""
     job(history, C).update(exclusive=True)
@@ -475,6 +491,26 @@ BADS: Final = (
     Bad("records", "is other's", lambda h: change(h, JOBS, 0, tenant="other")),
     Bad("records", "has the key x", lambda h: setattr(records(h, PIPELINES)[0], "key", "x")),
     Bad("records", "penstock.workers.grants is other's", lambda h: change_grant(h, 0, tenant="other")),
+    Bad(
+        "held_by_few",
+        "holds lock db as one of 2, 1 may",
+        lambda h: job(h, C).update(holds=[["lock", "db", 2]]),
+    ),
+    Bad("held_by_few", "holds matrix", lambda h: wish(h, ["matrix", "m", 1], A, C)),
+    Bad("held_by_few", "holds group g as one of 2, 1 may", two_in_a_group),
+    Bad(
+        "runs_apart",
+        "runs with lock db as one of 2",
+        lambda h: job(h, C).update(holds=[["lock", "db", None]]),
+    ),
+    Bad("held_for_somebody", "lock db is held, and", lambda h: h.books.holds.append(hold(A))),
+    Bad(
+        "held_for_somebody",
+        "is in group g",
+        lambda h: h.books.concurrency_groups.append(
+            {"tenant": "default", "name": "g", "pipeline_id": NIGHTLY}
+        ),
+    ),
     Bad("bites", "no fault bit", no_faults),
     Bad("bites", "no fault bit", lambda h: setattr(fault(h), "bit", 0)),
     Bad("bites", "lasted beyond the healing", lambda h: setattr(fault(h), "off", None)),

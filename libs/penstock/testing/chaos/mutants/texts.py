@@ -46,7 +46,8 @@ CLAIM_WITHOUT_ROWCOUNT: Final = (
     ),
     Text(
         "claim_v1",
-        "array_agg(n.job), array_agg((n.job).id), json_agg(json_build_object('session_id', (n.job).session_id,",
+        "array_agg(n.job), array_agg((n.job).id), json_agg(json_build_object('session_id',"
+        " (n.job).session_id,",
         "array_agg(n.job) FILTER (WHERE (n.job).token = ANY (tokens)),"
         " coalesce(array_agg((n.job).id) FILTER (WHERE (n.job).token = ANY (tokens)), '{}'),"
         " json_agg(json_build_object('session_id', sessions[width_bucket((n.job).id, ids)],",

@@ -9,6 +9,7 @@ from penstock.testing.history.checks import (
     execution,
     graph,
     harness,
+    holding,
     logs,
     machine,
     published,
@@ -28,6 +29,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *time.CHECKS,
     *logs.CHECKS,
     *tenancy.CHECKS,
+    *holding.CHECKS,
     *harness.CHECKS,
 )
 
