@@ -140,7 +140,7 @@ PLANTS: Final[dict[str, Planted]] = {
         _sql(
             "claim_v1",
             ("AND j.state = 'QUEUED'", "AND j.state IN ('QUEUED', 'CANCELLED')"),
-            ("SELECT array_agg(r.job_id), array_agg(r.job_id)", "SELECT ids, array_agg(r.job_id)"),
+            ("array_agg(r.job_id), array_agg(r.job_id)", "ids, array_agg(r.job_id)"),
         )
     ),
     "an exclusive lease is like any other": Planted(

@@ -116,7 +116,7 @@ class Making:
         self.record(topics.PIPELINES_STATUS.name, pipeline["id"], **status)
 
     def job(self, pipeline: Row, name: str, *needs: Row, retry_max: int = 0, exclusive: bool = False) -> Row:
-        """A new job: QUEUED, or PENDING when it needs others. Those named a and b take a lock for themselves."""
+        """A new job: QUEUED, or PENDING when it needs others. Those named a and b lock the same database."""
         row = {
             "id": identity(f"{pipeline['name']}/{name}"), "pipeline_id": pipeline["id"], "tenant": TENANT,
             "name": name, "state": None, "previous": None, "reason": None, "version": 0, "attempt": 0,
