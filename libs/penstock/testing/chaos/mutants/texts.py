@@ -28,7 +28,7 @@ RELEASE_WITHOUT_OUTBOX: Final = (
     Text("release_v1", "'outbox_id', publish_v1(events, at, actor)", "'outbox_id', NULL"),
 )
 _CLAIM_OUT_OF_QUEUE: Final = Text(
-    "claim_v1", "SELECT array_agg(r.job_id), array_agg(r.job_id)", "SELECT ids, array_agg(r.job_id)"
+    "claim_v1", "array_agg(r.job_id), array_agg(r.job_id)", "ids, array_agg(r.job_id)"
 )
 """Else a job that is no longer QUEUED has no place in the queue, either, and is left alone for that."""
 CLAIM_WITHOUT_STATE: Final = (
