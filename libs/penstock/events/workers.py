@@ -75,6 +75,7 @@ class Offer(msgspec.Struct, frozen=True, omit_defaults=True):
     n: Count
     pool: str
     slots: Slots
+    name: str = ""
     state: WorkerState = "IDLE"
     labels: list[str] = []
     executors: list[str] = []

@@ -1,15 +1,41 @@
-"""Which job goes to which runner: pure, one pass over what is ready and who is free (design §6)."""
+"""Which job goes to which runner: pure, one pass over what is ready and who is free (design §6).
+
+In a pool: short immediate tasks first, then tenants below what they are guaranteed, then the lanes strictly one
+after the other. Within a lane the tenant that had the least slot-time for its weight comes first, and of its
+jobs the oldest that finds room.
+
+Lower lanes do not starve: of every `age_every` grants of a pool one goes to a job of a lower lane that has waited
+for `age_seconds`, tenants in turn, of each the oldest. So a job that fits a free runner waits, from then on, for no
+more than age_every * (tenants with such jobs) * (older such jobs of its tenant + 1) grants of its pool, whatever
+comes in above it.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
-from typing import NamedTuple
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
-from penstock.core.lanes import LANES
+from penstock.core.lanes import LANES, Lane
 from penstock.events.jobs import ReadyJob
-from penstock_services.dispatcher.fleet import Fleet, Kind, Runner
-from penstock_services.dispatcher.ready import Ready, Shape
+from penstock_services.dispatcher.fleet import Fleet
+from penstock_services.dispatcher.line import Entry
+from penstock_services.dispatcher.locks import Name
+from penstock_services.dispatcher.policies import ANY, Policies
+from penstock_services.dispatcher.ready import IMMEDIATE, LEVELS, Ready, Shape, Shapes
+from penstock_services.dispatcher.room import Room
+from penstock_services.dispatcher.runners import Kind, Runner
+from penstock_services.dispatcher.turns import Turns
+
+UNKNOWN_SECONDS: Final = 1.0
+"""What a job is taken to last before any of its kind was measured."""
+SHORTEST_SECONDS: Final = 0.05
+"""What the shortest ones count for in a decision."""
+
+
+Aged = tuple[int, float, str, str]
+"""A tenant's turn among those whose jobs waited for too long; since when the oldest waits, its lane, the tenant."""
 
 
 class Policy(NamedTuple):
@@ -21,74 +47,267 @@ class Policy(NamedTuple):
     """Most jobs a runner may hold beyond its slots."""
     lookahead_seconds: float = 0.25
     """For so long may the jobs that wait at a runner keep its slots busy."""
+    age_seconds: float = 300.0
+    """A job of a lower lane that waited for so long gets its part of the grants."""
+    age_every: int = 8
+    """One of so many."""
+    reserve_seconds: float = 60.0
+    """A job that asks for cores or memory and waited for so long gets a runner emptied for it."""
 
 
 class Choice(NamedTuple):
     """One job for one session."""
 
     job: ReadyJob
+    shape: Shape
     runner: Runner
+    aged: bool = False
+    """It went before jobs of higher lanes, because it had waited for so long."""
 
 
-def decide(ready: Ready, fleet: Fleet, policy: Policy, now: float, pools: Sequence[str]) -> list[Choice]:
-    """Grants for the ready jobs of `pools`, at most `policy.limit`; `now` is monotonic seconds.
+class Decision(NamedTuple):
+    """What to grant, and which runners to empty for which jobs."""
 
-    Lanes strictly in order, within a lane the oldest job first, each to the fitting runner with most room.
+    choices: list[Choice]
+    kept: list[tuple[str, Runner]]
+    """Job id and runner."""
+
+
+class Scene(NamedTuple):
+    """All that a decision looks at; it changes none of it."""
+
+    ready: Ready
+    fleet: Fleet
+    policies: Policies
+    policy: Policy
+    turns: Turns
+    now: float
+    """Monotonic seconds."""
+    wall: float
+    """Unix seconds."""
+
+
+def decide(scene: Scene, pools: Sequence[str]) -> Decision:
+    """Grants for the ready jobs of `pools`, at most `policy.limit`.
+
     A shape that finds no room does not hold up others.
     """
-    choices: list[Choice] = []
+    decision = Decision([], [])
     for pool in pools:
-        room = _Room(fleet, fleet.of_pool(pool, now), policy)
+        if len(decision.choices) >= scene.policy.limit:
+            break
+        if not scene.policies.paused(pool) and scene.turns.opens_at(pool_limit(pool), scene.now) is None:
+            _Pass(scene, pool, decision).run()
+    return decision
+
+
+def pool_limit(pool: str) -> Name:
+    """Under which name the limit of a pool is kept."""
+    return "*", "pool", pool
+
+
+def tenant_limit(tenant: str) -> Name:
+    """Under which name the limit of a tenant is kept."""
+    return tenant, "tenant", tenant
+
+
+def quotas_of(tenant: str, pool: str) -> tuple[Name, Name]:
+    """Under which names a full quota of a tenant is kept: of the pool, and of all pools."""
+    return (tenant, "running", pool), (tenant, "running", ANY)
+
+
+class _Heads:
+    """The jobs of a tenant in one level, the oldest first, without those of shapes that found no room."""
+
+    __slots__ = ("_heap", "_lines")
+
+    def __init__(self, shapes: Shapes) -> None:
+        self._lines: list[Iterator[Entry]] = []
+        self._heap: list[tuple[float, str, int, Shape, ReadyJob]] = []
+        for shape, line in shapes.items():
+            self._lines.append(iter(line))
+            self._push(len(self._lines) - 1, shape)
+
+    def peek(self) -> tuple[Shape, ReadyJob] | None:
+        """The oldest; None: there is none left."""
+        return self._heap[0][3:] if self._heap else None
+
+    def take(self) -> None:
+        """Go on behind it."""
+        _, _, line, shape, _ = heapq.heappop(self._heap)
+        self._push(line, shape)
+
+    def pass_over(self) -> None:
+        """Leave out its shape."""
+        heapq.heappop(self._heap)
+
+    def _push(self, line: int, shape: Shape) -> None:
+        entry = next(self._lines[line], None)
+        if entry is not None:
+            heapq.heappush(self._heap, (entry[0], entry[1], line, shape, entry[2]))
+
+
+class _Pass:
+    """The part of a decision that is about one pool."""
+
+    def __init__(self, scene: Scene, pool: str, decision: Decision) -> None:
+        self._scene = scene
+        self._pool = pool
+        self._choices, self._kept = decision
+        self._fleet_pool = scene.fleet.pool(pool)
+        self._room = Room(
+            self._fleet_pool,
+            closed=frozenset(scene.policies.orders),
+            now=scene.now,
+            silent_seconds=scene.fleet.silent_seconds,
+            most_ahead=scene.policy.lookahead_jobs,
+        )
+        self._heads: dict[tuple[str, str], _Heads] = {}
+        self._full: set[tuple[Shape, float]] = set()
+        """Shapes that find no room, and how far ahead of it they may be granted."""
+        self._given: dict[str, tuple[int, float]] = {}
+        """By tenant: attempts and slot-seconds that this decision adds."""
+        self._since_aged = scene.turns.since_aged(pool)
+        self._aged: list[Aged] | None = None
+        self._turn = itertools.count(scene.turns.count + 1)
+        self._shapes: set[Shape] = set()
+        """Shapes that were looked at."""
+        self._large: list[tuple[float, str, ReadyJob, Shape]] = []
+        """Jobs that have found no room for long."""
+
+    def run(self) -> None:
+        """Add its choices to the decision."""
+        self._serve(IMMEDIATE)
+        self._serve_minimums()
         for lane in LANES:
-            shapes = ready.shapes(pool, lane)
-            heads: list[tuple[float, str, Shape, ReadyJob]] = []
-            for shape, jobs in shapes.items():
-                _push(heads, shape, next(jobs, None))
-            while heads and len(choices) < policy.limit:
-                _, _, shape, job = heapq.heappop(heads)
-                runner = room.take(shape, (job.tenant, job.pool, job.executor))
-                if runner is None:
-                    continue  # No room for this shape: none for its younger jobs either.
-                choices.append(Choice(job, runner))
-                _push(heads, shape, next(shapes[shape], None))
-    return choices
+            self._serve(lane)
+        self._keep_room()
 
+    def _serve(self, level: str) -> None:
+        """Grant the jobs of a level, to the tenant that had least for its weight first."""
+        tenants = [(self._had(tenant), tenant) for tenant in self._scene.ready.level(self._pool, level)]
+        heapq.heapify(tenants)
+        while tenants and len(self._choices) < self._scene.policy.limit:
+            if self._since_aged + 1 >= self._scene.policy.age_every:
+                self._serve_aged(level)
+            tenant = tenants[0][1]
+            if self._grant_one(level, tenant):
+                heapq.heapreplace(tenants, (self._had(tenant), tenant))
+            else:
+                heapq.heappop(tenants)
 
-def _push(heads: list[tuple[float, str, Shape, ReadyJob]], shape: Shape, job: ReadyJob | None) -> None:
-    if job is not None:
-        heapq.heappush(heads, (job.queued_at.timestamp(), job.job_id, shape, job))
+    def _serve_minimums(self) -> None:
+        for tenant in self._scene.policies.with_minimum(self._pool):
+            minimum = self._scene.policies.share(tenant, self._pool).minimum
+            while self._runs(tenant) < minimum and any(self._grant_one(lane, tenant) for lane in LANES):
+                pass
 
+    def _serve_aged(self, level: str) -> None:
+        """Grant one job of a lane below the level that waited for too long, if there is one."""
+        below = [lane for lane in LANES if LEVELS.index(lane) > LEVELS.index(level)]
+        if self._aged is None:
+            tenants = {tenant for lane in below for tenant in self._scene.ready.level(self._pool, lane)}
+            turns = ((self._scene.turns.served(self._pool, tenant), tenant) for tenant in tenants)
+            self._aged = [entry for turn, tenant in turns if (entry := self._oldest(turn, tenant, below))]
+            heapq.heapify(self._aged)
+        while self._aged:
+            turn, _, lane, tenant = heapq.heappop(self._aged)
+            if not self._is_open(tenant):
+                continue
+            granted = self._grant_one(lane, tenant, aged=True)
+            entry = self._oldest(next(self._turn) if granted else turn, tenant, below)
+            if entry is not None:
+                heapq.heappush(self._aged, entry)
+            if granted:
+                return
 
-class _Room:
-    """How many more attempts each runner takes during one decision."""
+    def _oldest(self, turn: int, tenant: str, lanes: list[Lane]) -> Aged | None:
+        """The oldest job of the tenant in these lanes, if it waited for too long."""
+        heads = [(lane, self._heads_of(lane, tenant).peek()) for lane in lanes]
+        ages = [(head[1].queued_at.timestamp(), lane) for lane, head in heads if head is not None]
+        if not ages or self._scene.wall - min(ages)[0] < self._scene.policy.age_seconds:
+            return None
+        return turn, *min(ages), tenant
 
-    def __init__(self, fleet: Fleet, runners: list[Runner], policy: Policy) -> None:
-        self._durations = fleet.durations
-        self._policy = policy
-        self._runners = runners
-        self._held = {runner.session_id: len(runner.holds) for runner in runners}
+    def _grant_one(self, level: str, tenant: str, *, aged: bool = False) -> bool:
+        """Grant the oldest job of the tenant in the level that finds room; whether there was one."""
+        if not self._is_open(tenant) or len(self._choices) >= self._scene.policy.limit:
+            return False
+        heads = self._heads_of(level, tenant)
+        while (head := heads.peek()) is not None:
+            shape, job = head
+            self._shapes.add(shape)
+            ahead = self._ahead(shape, job)
+            if (shape, ahead) not in self._full or self._room.is_kept(job):
+                runner = self._room.take(job, shape, ahead)
+                if runner is not None:
+                    heads.take()
+                    self._choose(Choice(job, shape, runner, aged))
+                    return True
+                self._full.add((shape, ahead))
+            if shape.sized:
+                self._note_large(job, shape)
+            heads.pass_over()
+        return False
 
-    def take(self, shape: Shape, kind: Kind) -> Runner | None:
-        """The fitting runner with most room for a job of this kind; None when there is none."""
-        best: Runner | None = None
-        most = 0
-        for runner in self._runners:
-            if runner.fits(*shape):
-                free = self._limit(runner, kind) - self._held[runner.session_id]
-                if free > most:
-                    best, most = runner, free
-        if best is not None:
-            self._held[best.session_id] += 1
-        return best
+    def _choose(self, choice: Choice) -> None:
+        self._choices.append(choice)
+        self._since_aged = 0 if choice.aged else self._since_aged + 1
+        tenant = choice.job.tenant
+        attempts, seconds = self._given.get(tenant, (0, 0.0))
+        lasts = self._scene.fleet.durations.get(_kind(choice.job), UNKNOWN_SECONDS)
+        self._given[tenant] = attempts + 1, seconds + choice.shape.slots * max(lasts, SHORTEST_SECONDS)
 
-    def _limit(self, runner: Runner, kind: Kind) -> int:
-        """Its slots, and for short jobs so many more as run off within the look-ahead.
+    def _note_large(self, job: ReadyJob, shape: Shape) -> None:
+        queued_at = job.queued_at.timestamp()
+        if self._scene.wall - queued_at >= self._scene.policy.reserve_seconds:
+            self._large.append((queued_at, job.job_id, job, shape))
+
+    def _keep_room(self) -> None:
+        """Have runners emptied for jobs from which smaller ones would take each bit of room as it comes."""
+        for _, _, job, shape in sorted(self._large):
+            if any(other.is_smaller(shape) for other in self._shapes):
+                runner = self._room.empty_for(job, shape)
+                if runner is not None:
+                    self._kept.append((job.job_id, runner))
+
+    def _heads_of(self, level: str, tenant: str) -> _Heads:
+        heads = self._heads.get((level, tenant))
+        if heads is None:
+            shapes = self._scene.ready.level(self._pool, level).get(tenant, {})
+            heads = self._heads[level, tenant] = _Heads(shapes)
+        return heads
+
+    def _had(self, tenant: str) -> float:
+        """Slot-seconds of the tenant, this decision's included, for its weight."""
+        _, added = self._given.get(tenant, (0, 0.0))
+        weight = self._scene.policies.share(tenant, self._pool).weight
+        return (self._fleet_pool.used(tenant, self._scene.now) + added) / weight
+
+    def _runs(self, tenant: str) -> int:
+        return self._fleet_pool.attempts(tenant) + self._given.get(tenant, (0, 0.0))[0]
+
+    def _is_open(self, tenant: str) -> bool:
+        """Whether its quotas and limits, as far as they are known, let another one through."""
+        most = self._scene.policies.share(tenant, self._pool).most
+        if most is not None and self._runs(tenant) >= most:
+            return False
+        names = (tenant_limit(tenant), *quotas_of(tenant, self._pool))
+        return all(self._scene.turns.opens_at(name, self._scene.now) is None for name in names)
+
+    def _ahead(self, shape: Shape, job: ReadyJob) -> float:
+        """So many times its slots may a runner hold beyond them: as many short jobs as run off meanwhile.
 
         In-flight grants, not CPU, bound the rate of short jobs: 8 slots and a round trip of 5 ms are
         1,600 jobs a second at best (facts §12).
         """
-        mean = self._durations.get(kind)
-        if mean is None or mean > self._policy.lookahead_seconds:
-            return runner.slots
-        ahead = int(runner.slots * self._policy.lookahead_seconds / max(mean, 0.0001))
-        return runner.slots + min(ahead, self._policy.lookahead_jobs)
+        if shape.holds or shape.sized or self._scene.policies.is_limited(job.tenant, self._pool):
+            return 0.0
+        mean = self._scene.fleet.durations.get(_kind(job))
+        if mean is None or mean > self._scene.policy.lookahead_seconds:
+            return 0.0
+        return self._scene.policy.lookahead_seconds / max(mean, 0.0001)
+
+
+def _kind(job: ReadyJob) -> Kind:
+    return job.tenant, job.pool, job.executor

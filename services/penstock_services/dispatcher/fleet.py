@@ -6,15 +6,12 @@ repeated offer left wrong.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from penstock.events.workers import Ended, Heartbeat, Offer, WorkerState
-
-Attempt = tuple[str, int]
-"""Job and attempt number."""
-Kind = tuple[str, str, str]
-"""Tenant, pool and executor: jobs of a kind are taken to last about as long."""
+from penstock.events.workers import Ended, Heartbeat, Offer
+from penstock_services.dispatcher.ready import Shape
+from penstock_services.dispatcher.runners import Attempt, Kind, Load, Pool, Runner
 
 FORGET_BEATS = 3
 """A grant that no heartbeat so much later shows was dropped by its runner, or never reached it."""
@@ -22,38 +19,22 @@ WEIGHT = 0.2
 """Of a newly measured duration in the running mean."""
 
 
-class Runner:
-    """One worker session."""
+class Lease(NamedTuple):
+    """A living attempt as Postgres has it."""
 
-    def __init__(self, session_id: str) -> None:
-        self.session_id = session_id
-        self.pool = ""
-        self.slots = 0
-        self.labels: frozenset[str] = frozenset()
-        self.executors: frozenset[str] = frozenset()
-        self.state: WorkerState = "IDLE"
-        self.n = 0
-        """Newest heartbeat or offer number heard; a grant echoes it."""
-        self.heard_at = -math.inf
-        """Monotonic time at which it was last heard."""
-        self.holds: dict[Attempt, tuple[int, Kind | None]] = {}
-        """Attempts that take a slot or wait for one, and the number echoed when they were granted."""
-        self.ended: dict[Attempt, int] = {}
-        """Attempts that an offer ended, until a heartbeat younger than it has come."""
-        self.running: frozenset[Attempt] = frozenset()
-        """Attempts that were running at the last heartbeat."""
-
-    def fits(self, executor: str, labels: Iterable[str]) -> bool:
-        """Whether it can run such a job."""
-        return executor in self.executors and self.labels.issuperset(labels)
+    session_id: str
+    attempt: Attempt
+    load: Load
 
 
 class Fleet:
     """All sessions heard of. Times are monotonic seconds."""
 
     def __init__(self, silent_seconds: float) -> None:
-        self._silent_seconds = silent_seconds
+        self.silent_seconds = silent_seconds
+        """Who was not heard of for so long gets no job."""
         self._runners: dict[str, Runner] = {}
+        self._pools: dict[str, Pool] = {}
         self.durations: dict[Kind, float] = {}
         """Mean duration in seconds of the jobs of a kind."""
 
@@ -62,18 +43,13 @@ class Fleet:
         runner = self._hear(beat, monotonic)
         if runner is None:
             return
-        holds: dict[Attempt, tuple[int, Kind | None]] = {
-            attempt: granted
-            for attempt, granted in runner.holds.items()
-            if granted[0] > beat.n - FORGET_BEATS
-        }
-        for held in beat.held:
-            attempt = (held.job_id, held.attempt)
-            if held.phase == "ended" or attempt in runner.ended:
-                holds.pop(attempt, None)
-            else:
-                holds[attempt] = runner.holds.get(attempt, (beat.n, None))
-        runner.holds = holds
+        held = {(one.job_id, one.attempt): one.phase for one in beat.held}
+        for attempt, load in list(runner.holds.items()):
+            if held.get(attempt) == "ended" or (attempt not in held and load.n <= beat.n - FORGET_BEATS):
+                runner.drop(attempt, monotonic)
+        for attempt, phase in held.items():
+            if phase != "ended" and attempt not in runner.ended and attempt not in runner.holds:
+                runner.take(attempt, Load(beat.n), monotonic)
         self._lengthen(runner, beat)
         runner.ended = {attempt: n for attempt, n in runner.ended.items() if n >= beat.n}
 
@@ -85,62 +61,62 @@ class Fleet:
         for ended in offer.ended:
             attempt = (ended.job_id, ended.attempt)
             runner.ended[attempt] = offer.n
-            _, kind = runner.holds.pop(attempt, (0, None))
-            self._measure(kind, ended)
+            load = runner.drop(attempt, monotonic)
+            if load is not None:
+                self._measure(load.kind, ended)
 
-    def grant(self, session_id: str, attempt: Attempt, kind: Kind) -> None:
+    def grant(self, session_id: str, attempt: Attempt, kind: Kind, shape: Shape, monotonic: float) -> None:
         """An attempt was granted."""
         runner = self._runners[session_id]
-        runner.holds[attempt] = (runner.n, kind)
+        load = Load(runner.n, kind, shape.cpu, shape.memory, shape.slots)
+        runner.take(attempt, load, monotonic)
+        runner.pool.let_go(attempt[0])
 
-    def assume(self, held: dict[str, list[Attempt]]) -> None:
+    def assume(self, leases: Iterable[Lease], monotonic: float) -> None:
         """Leases as Postgres has them, for a dispatcher that just took a pool over."""
-        for session_id, attempts in held.items():
-            runner = self._runners.get(session_id)
-            if runner is not None:
-                for attempt in attempts:
-                    runner.holds.setdefault(attempt, (runner.n, None))
+        for lease in leases:
+            runner = self._runners.get(lease.session_id)
+            if runner is not None and lease.attempt not in runner.ended:
+                runner.drop(lease.attempt, monotonic)
+                runner.take(lease.attempt, lease.load._replace(n=runner.n), monotonic)
 
-    def of_pool(self, pool: str, monotonic: float) -> list[Runner]:
-        """Sessions of a pool that take jobs and were heard of lately."""
-        return [
-            runner
-            for runner in self._runners.values()
-            if runner.pool == pool
-            and runner.state in ("IDLE", "BUSY")
-            and monotonic - runner.heard_at <= self._silent_seconds
-        ]
+    def pool(self, name: str) -> Pool:
+        """A pool, also one that nobody is in."""
+        return self._pools.setdefault(name, Pool(name))
 
     def forget_silent(self, monotonic: float) -> None:
         """Drop sessions that were silent for ten times as long as is needed to be passed over."""
         silent = [
-            session
-            for session, runner in self._runners.items()
-            if monotonic - runner.heard_at > 10 * self._silent_seconds
+            runner
+            for runner in self._runners.values()
+            if monotonic - runner.heard_at > 10 * self.silent_seconds
         ]
-        for session in silent:
-            del self._runners[session]
+        for runner in silent:
+            del self._runners[runner.session_id]
+            runner.leave(monotonic)
+        for pool in self._pools.values():
+            pool.forget_idle(monotonic)
 
     def _hear(self, news: Heartbeat | Offer, monotonic: float) -> Runner | None:
-        runner = self._runners.setdefault(news.session_id, Runner(news.session_id))
+        runner = self._runners.get(news.session_id)
+        if runner is None:
+            runner = self._runners[news.session_id] = Runner(news.session_id, self.pool(news.pool))
         if news.n < runner.n:
             return None
         runner.n = news.n
         runner.heard_at = max(runner.heard_at, monotonic)
-        runner.pool = news.pool
-        runner.slots = news.slots
-        runner.state = news.state
-        runner.labels = frozenset(news.labels)
-        runner.executors = frozenset(news.executors)
+        if runner.pool.name != news.pool:
+            runner.move(self.pool(news.pool), monotonic)
+        runner.tell(news)
         return runner
 
     def _lengthen(self, runner: Runner, beat: Heartbeat) -> None:
         """What runs for a whole heartbeat is not short, whatever its kind was before."""
         running = frozenset((held.job_id, held.attempt) for held in beat.held if held.phase == "started")
         for attempt in running & runner.running:
-            _, kind = runner.holds.get(attempt, (0, None))
-            if kind is not None:
-                self.durations[kind] = max(self.durations.get(kind, 0.0), self._silent_seconds)
+            load = runner.holds.get(attempt)
+            if load is not None and load.kind is not None:
+                self.durations[load.kind] = max(self.durations.get(load.kind, 0.0), self.silent_seconds)
         runner.running = running
 
     def _measure(self, kind: Kind | None, ended: Ended) -> None:

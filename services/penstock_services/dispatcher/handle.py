@@ -18,19 +18,26 @@ from penstock.kafka.records import Partition, Record
 from penstock.runtime.clock import Clock, rfc3339
 from penstock.runtime.log import logger
 from penstock.runtime.metrics import Metrics
-from penstock.store import jobs
+from penstock.store import jobs, policies
 from penstock.store.changes import Changes
-from penstock.store.database import Database, PoisonRow
+from penstock.store.database import Database
 from penstock.store.outbox import Acks
-from penstock_services.dispatcher.decide import Choice, Policy, decide
-from penstock_services.dispatcher.fleet import Fleet
-from penstock_services.dispatcher.ready import Ready
+from penstock_services.dispatcher.claims import Claims
+from penstock_services.dispatcher.decide import Choice, decide
+from penstock_services.dispatcher.fleet import Lease
+from penstock_services.dispatcher.locks import Name
+from penstock_services.dispatcher.memory import Memory
+from penstock_services.dispatcher.policies import Said
+from penstock_services.dispatcher.runners import Load
 from penstock_services.dispatcher.settings import DispatcherSettings
+from penstock_services.dispatcher.telling import Telling
 
 SILENT_BEATS = 1.5
 """Sessions not heard of for so many heartbeats get no job (protocol §3)."""
 LEASE_BEATS = 3
 """An ASSIGNED lease lives for so many heartbeats."""
+AT_ONCE = 1_000
+"""Rows read in one statement."""
 
 log = logger(__name__)
 
@@ -55,16 +62,19 @@ class Dispatcher:
         self._clock = clock
         self._born = clock.now(), clock.monotonic()
         self._metrics = metrics
-        self._new_token = new_token
-        self._heartbeat_seconds = settings.timing.heartbeat_seconds
-        self._exclusive_seconds = settings.timing.exclusive_seconds
         self._partitions = settings.kafka.kafka_partitions
-        self._policy = Policy(settings.claim_rows, settings.lookahead_jobs, settings.lookahead_seconds)
-        self._ready = Ready()
-        self._fleet = Fleet(SILENT_BEATS * self._heartbeat_seconds)
+        beat = settings.timing.heartbeat_seconds
+        self._memory = Memory(settings.policy(), SILENT_BEATS * beat)
+        self._claims = Claims(
+            db,
+            lease_seconds=LEASE_BEATS * beat,
+            exclusive_seconds=settings.timing.exclusive_seconds,
+            actor=actor,
+            new_token=new_token,
+        )
+        self._telling = Telling()
         self._owned: frozenset[int] = frozenset()
         self._acks = Acks()
-        self._may_refuse = True
 
     def own(self, partitions: set[Partition]) -> bool:
         """State which partitions of the offers are this replica's; whether that is news."""
@@ -75,61 +85,90 @@ class Dispatcher:
 
     def take(self, batch: Sequence[Record]) -> None:
         """Records of any of the topics, in any order; a bad one is dropped: all of them only repeat."""
+        fleet, ready = self._memory.fleet, self._memory.ready
         for record in batch:
             try:
                 if record.topic == topics.WORKERS_OFFERS.name:
-                    self._fleet.offer(offer.decode(record.value), self._heard_at(record))
+                    fleet.offer(offer.decode(record.value), self._heard_at(record))
                 elif record.topic == topics.WORKERS_HEARTBEATS.name:
-                    self._fleet.heartbeat(heartbeat.decode(record.value), self._heard_at(record))
+                    fleet.heartbeat(heartbeat.decode(record.value), self._heard_at(record))
                 else:
-                    self._ready.add(
-                        job for job in ready_hint.decode(record.value).jobs if self._owns(job.pool)
-                    )
+                    hint = ready_hint.decode(record.value)
+                    ready.add(job for job in hint.jobs if self._owns(job.pool))
+                    self._memory.freed(hint.freed)
             except DeadLetter as error:
                 log.warning("hint dropped", place=record.place, error=str(error))
 
     def grant(self) -> int:
         """Claim and grant what fits now; returns how many jobs were claimed. Raises RetryLater."""
-        pools = [pool for pool in self._ready.pools() if self._owns(pool)]
-        if not pools:
+        memory, now = self._memory, self._clock.monotonic()
+        if not len(memory.ready):
             return 0
-        now = self._clock.monotonic()
-        choices = decide(self._ready, self._fleet, self._policy, now, pools)
-        if not choices:
+        if memory.policies_due:
+            self._read_policies()
+        scene = memory.scene(now, self._clock.now())
+        decision = decide(scene, [pool for pool in memory.ready.pools() if self._owns(pool)])
+        memory.keep(decision, now)
+        if not decision.choices:
             return 0
         changes = Changes()
-        claimed = self._claim(changes, choices)
-        for choice in choices:
-            if choice.job.job_id in claimed:
-                kind = (choice.job.tenant, choice.job.pool, choice.job.executor)
-                self._fleet.grant(
-                    choice.runner.session_id, (choice.job.job_id, claimed[choice.job.job_id]), kind
-                )
-        self._ready.remove([choice.job.job_id for choice in choices])
+        waited = {
+            choice.job.job_id: now - since
+            for choice in decision.choices
+            if (since := memory.ready.free_since(choice.job.job_id)) is not None
+        }
+        claimed = self._claims.claim(changes, decision.choices, waited)
+        won = [choice for choice in decision.choices if choice.job.job_id in claimed.attempts]
+        memory.claimed(won, claimed.attempts, now)
+        refused = {wait["job_id"] for wait in claimed.waits}
+        memory.ready.remove([one.job.job_id for one in decision.choices if one.job.job_id not in refused])
         self._publish(changes)
-        self._observe(choices, len(claimed))
-        return len(claimed)
+        self._read_holders(memory.refused(claimed.waits, now))
+        self._observe(decision.choices, len(won))
+        return len(won)
 
     def sweep(self, *, took_over: bool) -> None:
         """Read the keys of the queue again: whatever hint was lost is found here. Raises RetryLater."""
-        self._may_refuse = True
+        self._claims.may_refuse = True
         self._acks.flush(self._db)
-        self._fleet.forget_silent(self._clock.monotonic())
+        memory, now = self._memory, self._clock.monotonic()
+        memory.fleet.forget_silent(now)
+        self._read_policies()
         keys = {job_id for job_id, pool in jobs.ready_keys(self._db) if self._owns(pool)}
-        self._ready.keep(keys)
-        missing = [job_id for job_id in keys if job_id not in self._ready]
-        for begin in range(0, len(missing), 1000):
-            rows = jobs.ready_rows(self._db, missing[begin : begin + 1000])
-            self._ready.add(msgspec.convert(rows, list[ReadyJob]))
+        memory.ready.keep(keys)
+        missing = [job_id for job_id in keys if job_id not in memory.ready]
+        for begin in range(0, len(missing), AT_ONCE):
+            rows = jobs.ready_rows(self._db, missing[begin : begin + AT_ONCE])
+            memory.ready.add(msgspec.convert(rows, list[ReadyJob]))
         if took_over:
-            leases = jobs.leases_by_session(self._db)
-            self._fleet.assume(
-                {session: [(one.job_id, one.attempt) for one in held] for session, held in leases.items()}
-            )
+            memory.fleet.assume(map(_lease, jobs.leases(self._db)), now)
+        memory.turns.open_quotas()
+        self._read_holders(memory.ready.locks.names())
+        self._explain()
 
     def flush(self) -> None:
         """Delete what is acked. Raises RetryLater."""
         self._acks.flush(self._db)
+
+    def _explain(self) -> None:
+        """Write and publish the reasons that changed."""
+        scene = self._memory.scene(self._clock.monotonic(), self._clock.now())
+        changed = self._telling.changed(scene)
+        if changed:
+            changes = Changes()
+            items = [{"job_id": job.job_id, "why": msgspec.to_builtins(why)} for job, why in changed]
+            jobs.explain(self._db, changes, items)
+            self._telling.told(changed)
+            self._publish(changes)
+
+    def _read_policies(self) -> None:
+        said = msgspec.convert(policies.policies(self._db), Said)
+        self._memory.said(said, self._clock.monotonic())
+
+    def _read_holders(self, names: Sequence[Name]) -> None:
+        for begin in range(0, len(names), AT_ONCE):
+            some = names[begin : begin + AT_ONCE]
+            self._memory.holders(some, jobs.held(self._db, some))
 
     def _heard_at(self, record: Record) -> float:
         """When a session was heard, monotonic: what was written before this process began is as old as it is.
@@ -143,49 +182,6 @@ class Dispatcher:
 
     def _owns(self, pool: str) -> bool:
         return partition_for(pool, self._partitions) in self._owned
-
-    def _claim(self, changes: Changes, choices: Sequence[Choice]) -> dict[str, int]:
-        """Claim them by compare-and-swap; returns the attempt numbers of those that were won."""
-        claims = [
-            {
-                "job_id": choice.job.job_id,
-                "token": self._new_token(),
-                "session_id": choice.runner.session_id,
-                "n": choice.runner.n,
-            }
-            for choice in sorted(choices, key=_job_id)
-        ]
-        try:
-            jobs.claim(
-                self._db,
-                changes,
-                claims,
-                lease_seconds=LEASE_BEATS * self._heartbeat_seconds,
-                exclusive_seconds=self._exclusive_seconds,
-                actor=self._actor,
-            )
-        except PoisonRow as error:
-            if len(choices) == 1:
-                log.error("job cannot be claimed", job_id=choices[0].job.job_id, error=str(error))  # noqa: TRY400
-                self._refuse(changes, choices[0].job.job_id)
-                return {}
-            middle = len(choices) // 2
-            self._claim(changes, choices[:middle])
-            self._claim(changes, choices[middle:])
-        return {grant["job_id"]: grant["attempt"] for grant in changes.grants}
-
-    def _refuse(self, changes: Changes, job_id: str) -> None:
-        """Alone it is at fault: it ends, or every sweep would try it again (protocol §10).
-
-        One a sweep: should the fault be ours after all, it does not run through the queue.
-        """
-        if not self._may_refuse:
-            return
-        self._may_refuse = False
-        try:
-            jobs.refuse(self._db, changes, [job_id], actor=self._actor)
-        except PoisonRow as error:
-            log.warning("job cannot be ended either", job_id=job_id, error=str(error))
 
     def _publish(self, changes: Changes) -> None:
         def done(error: Exception | None) -> None:
@@ -210,5 +206,7 @@ class Dispatcher:
             self._metrics.inc("penstock_cas_conflicts_total", len(choices) - claimed, service="dispatcher")
 
 
-def _job_id(choice: Choice) -> str:
-    return choice.job.job_id
+def _lease(row: jobs.LeaseRow) -> Lease:
+    kind = (row.tenant, row.pool, row.executor)
+    load = Load(0, kind, row.cpu, row.memory, max(1.0, row.cpu))
+    return Lease(row.session_id, (row.job_id, row.attempt), load)

@@ -1,31 +1,79 @@
-"""The queue in memory: ready jobs by pool, lane and shape, oldest first."""
+"""The queue in memory: ready jobs by pool, level, tenant and shape, the oldest first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Set
+from typing import Final, NamedTuple
 
-from penstock.core.lanes import LANES, Lane
+from penstock.core.lanes import LANES
 from penstock.events.jobs import ReadyJob
+from penstock_services.dispatcher.line import Line
+from penstock_services.dispatcher.locks import Locks
 
-Shape = tuple[str, tuple[str, ...]]
-"""What a job asks of a runner: executor and labels. Jobs of a shape fit the same runners, so that only the
-oldest of each needs to be looked at."""
+IMMEDIATE: Final = "immediate"
+LEVELS: Final = (IMMEDIATE, *LANES)
+"""In the order in which they are served: short tasks that need no turn, then the lanes."""
+
+
+class Shape(NamedTuple):
+    """What a job asks of a runner. Jobs of a shape fit the same runners, so that only the oldest of each
+    needs to be looked at."""
+
+    executor: str
+    labels: tuple[str, ...]
+    cpu: float = 0
+    memory: int = 0
+    arch: str = ""
+    holds: bool = False
+    """It asks for locks as well: never granted ahead of a free slot (protocol §3)."""
+
+    @property
+    def sized(self) -> bool:
+        """Whether it asks for more than a slot."""
+        return bool(self.cpu or self.memory)
+
+    def is_smaller(self, other: Shape) -> bool:
+        """Whether it can have room where the other has none."""
+        return self.cpu < other.cpu or self.memory < other.memory
+
+    @property
+    def slots(self) -> float:
+        """What it counts for in its tenant's slot-time."""
+        return max(1.0, self.cpu)
+
+
+Shapes = dict[Shape, Line]
+Tenants = dict[str, Shapes]
 
 
 def shape_of(job: ReadyJob) -> Shape:
     """The shape of a job."""
-    return job.executor, tuple(sorted(job.labels))
+    asked = job.resources
+    labels = tuple(sorted(job.labels)) if len(job.labels) > 1 else tuple(job.labels)
+    if asked is None:
+        return Shape(job.executor, labels, holds=bool(job.holds))
+    return Shape(job.executor, labels, asked.cpu, asked.memory, asked.arch, bool(job.holds))
 
 
 class Ready:
-    """Ready jobs. Adding a job again changes nothing, so hints and re-reads may overlap."""
+    """Ready jobs. Adding a job again changes nothing, so hints and re-reads may overlap.
+
+    Jobs with holds stand in line for them first (`locks`), and among those to be granted only while it is
+    their turn; they stand nowhere while no runner of their pool could ever take them, so that they block none.
+    """
 
     def __init__(self) -> None:
-        self._pools: dict[str, dict[Lane, dict[Shape, dict[str, ReadyJob]]]] = {}
+        self.locks = Locks()
         self._jobs: dict[str, ReadyJob] = {}
-        self._newest = datetime.min.replace(tzinfo=UTC)
-        self._unsorted = False
+        self._free: dict[str, ReadyJob] = {}
+        """Of the jobs with holds, those whose turn it is."""
+        self._free_since: dict[str, float] = {}
+        self._pools: dict[str, dict[str, Tenants]] = {}
+        self._shapes: dict[Shape, Shape] = {}
+        self._holding: dict[tuple[str, Shape], dict[str, ReadyJob]] = {}
+        """Jobs with holds by pool and shape."""
+        self._open: set[tuple[str, Shape]] = set()
+        """Those of them that stand in line."""
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -33,52 +81,127 @@ class Ready:
     def __contains__(self, job_id: str) -> bool:
         return job_id in self._jobs
 
-    def add(self, jobs: Iterable[ReadyJob]) -> None:
-        """Jobs that became QUEUED; hints come nearly in order, so that sorting is the exception."""
-        for job in jobs:
-            if job.job_id in self._jobs:
-                continue
-            self._jobs[job.job_id] = job
-            self._unsorted |= job.queued_at < self._newest
-            self._newest = max(self._newest, job.queued_at)
-            lanes = self._pools.setdefault(job.pool, {lane: {} for lane in LANES})
-            lanes[job.lane].setdefault(shape_of(job), {})[job.job_id] = job
+    def get(self, job_id: str) -> ReadyJob | None:
+        """The job, while it is ready."""
+        return self._jobs.get(job_id)
 
-    def remove(self, job_ids: Iterable[str]) -> None:
+    def jobs(self) -> list[ReadyJob]:
+        """All of them."""
+        return list(self._jobs.values())
+
+    def shape(self, job: ReadyJob) -> Shape:
+        """Its shape: one object for all jobs of it."""
+        shape = shape_of(job)
+        return self._shapes.setdefault(shape, shape)
+
+    def add(self, jobs: Iterable[ReadyJob]) -> None:
+        """Jobs that became QUEUED; one that is known may have come to a higher lane."""
+        for job in jobs:
+            known = self._jobs.get(job.job_id)
+            if known is not None:
+                if LANES.index(job.lane) >= LANES.index(known.lane):
+                    continue
+                self.remove([job.job_id])
+            self._jobs[job.job_id] = job
+            shape = self.shape(job)
+            if not shape.holds:
+                self._line(job, shape, self._jobs).add((job.queued_at.timestamp(), job.job_id, job))
+                continue
+            self._holding.setdefault((job.pool, shape), {})[job.job_id] = job
+            if (job.pool, shape) in self._open:
+                self.locks.add(job)
+
+    def remove(self, job_ids: Iterable[str], *, claimed: bool = False) -> None:
         """Jobs that were claimed, or are no longer QUEUED."""
         for job_id in job_ids:
             job = self._jobs.pop(job_id, None)
             if job is None:
                 continue
-            shapes = self._pools[job.pool][job.lane]
-            shape = shape_of(job)
-            del shapes[shape][job_id]
-            if not shapes[shape]:
-                del shapes[shape]
+            shape = self.shape(job)
+            if not shape.holds:
+                self._leave(job, shape)
+                continue
+            self._hold_back(job_id)
+            self.locks.remove(job_id, claimed=claimed)
+            held = self._holding[job.pool, shape]
+            del held[job_id]
+            if not held:
+                del self._holding[job.pool, shape]
+                self._open.discard((job.pool, shape))
 
     def keep(self, job_ids: Set[str]) -> None:
         """Forget all jobs but these."""
         self.remove([job_id for job_id in self._jobs if job_id not in job_ids])
 
+    def holding(self) -> list[tuple[str, Shape]]:
+        """Pools and shapes of the jobs with holds."""
+        return list(self._holding)
+
+    def stand(self, pool: str, shape: Shape, *, in_line: bool) -> None:
+        """Let the jobs with holds of a pool and shape stand in line, or not."""
+        if in_line == ((pool, shape) in self._open):
+            return
+        (self._open.add if in_line else self._open.discard)((pool, shape))
+        for job_id, job in self._holding[pool, shape].items():
+            if in_line:
+                self.locks.add(job)
+            else:
+                self._hold_back(job_id)
+                self.locks.remove(job_id)
+
+    def settle(self, now: float) -> None:
+        """See whose turn it is at the locks; `now` is monotonic seconds."""
+        free, held_back = self.locks.settle(now)
+        for job_id in held_back:
+            self._hold_back(job_id)
+        for job in free:
+            self._free[job.job_id] = job
+            self._free_since[job.job_id] = now
+            line = self._line(job, self.shape(job), self._free)
+            line.add((job.queued_at.timestamp(), job.job_id, job))
+
+    def free_since(self, job_id: str) -> float | None:
+        """Since when it is the turn of a job with holds, monotonic seconds; None for all others."""
+        return self._free_since.get(job_id)
+
     def pools(self) -> list[str]:
-        """Pools for which jobs are ready."""
-        return [pool for pool, lanes in self._pools.items() if any(lanes.values())]
+        """Pools for which jobs could be granted."""
+        return list(self._pools)
 
-    def shapes(self, pool: str, lane: Lane) -> dict[Shape, Iterator[ReadyJob]]:
-        """The jobs of a lane by shape, each oldest first."""
-        if self._unsorted:
-            self._sort()
-        found = self._pools.get(pool)
-        return {shape: iter(jobs.values()) for shape, jobs in found[lane].items()} if found else {}
+    def level(self, pool: str, level: str) -> Mapping[str, Shapes]:
+        """The jobs of a level by tenant and shape."""
+        return self._pools.get(pool, {}).get(level, {})
 
-    def _sort(self) -> None:
-        jobs = sorted(self._jobs.values(), key=_age)
-        self._pools.clear()
-        self._jobs.clear()
-        self._newest = datetime.min.replace(tzinfo=UTC)
-        self.add(jobs)
-        self._unsorted = False
+    def _line(self, job: ReadyJob, shape: Shape, present: Mapping[str, ReadyJob]) -> Line:
+        shapes = self._pools.setdefault(job.pool, {}).setdefault(_level(job), {}).setdefault(job.tenant, {})
+        line = shapes.get(shape)
+        if line is None:
+            line = shapes[shape] = Line(present)
+        return line
+
+    def _leave(self, job: ReadyJob, shape: Shape) -> None:
+        """Leave its line, and leave no empty ones behind."""
+        levels = self._pools[job.pool]
+        tenants = levels[_level(job)]
+        shapes = tenants[job.tenant]
+        line = shapes[shape]
+        line.discard()
+        if line.size:
+            return
+        del shapes[shape]
+        if not shapes:
+            del tenants[job.tenant]
+        if not tenants:
+            del levels[_level(job)]
+        if not levels:
+            del self._pools[job.pool]
+
+    def _hold_back(self, job_id: str) -> None:
+        job = self._free.pop(job_id, None)
+        if job is not None:
+            del self._free_since[job_id]
+            self._leave(job, self.shape(job))
 
 
-def _age(job: ReadyJob) -> tuple[datetime, str]:
-    return job.queued_at, job.job_id
+def _level(job: ReadyJob) -> str:
+    return IMMEDIATE if job.immediate else job.lane

@@ -1,0 +1,121 @@
+"""Why a ready job is not running: pure, from what the decision itself looks at."""
+
+from __future__ import annotations
+
+import math
+
+from penstock.core.waiting import Why
+from penstock.events.jobs import ReadyJob
+from penstock_services.dispatcher.decide import Scene, pool_limit, quotas_of, tenant_limit
+from penstock_services.dispatcher.locks import Blocked
+from penstock_services.dispatcher.ready import Shape
+from penstock_services.dispatcher.runners import Pool
+
+GIB = 1024**3
+
+
+class Explainer:
+    """The reasons of one moment; those that are the same for all jobs of a tenant and shape are found once."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._known: dict[tuple[str, str, Shape], Why | None] = {}
+
+    def why(self, job: ReadyJob) -> Why | None:
+        """The first reason of `core.waiting` that holds; None: nothing but those before it (`queue`)."""
+        ready = self._scene.ready
+        shape = ready.shape(job)
+        key = (job.pool, job.tenant, shape)
+        if key not in self._known:
+            self._known[key] = self._of_shape(job, shape)
+        why = self._known[key]
+        if why is not None:
+            return why
+        blocked = ready.locks.blocked(job.job_id)
+        if blocked is not None:
+            return self._of_locks(job, blocked)
+        kept = self._scene.fleet.pool(job.pool).kept(self._scene.now).get(job.job_id) if shape.sized else None
+        if kept is None:
+            return None
+        text = f"runner {kept.name} is being emptied: it asks for {_size(shape)}"
+        return Why("no-room", text, {"runner": kept.name, "cpu": shape.cpu, "memory": shape.memory})
+
+    def _of_shape(self, job: ReadyJob, shape: Shape) -> Why | None:
+        scene, pool = self._scene, self._scene.fleet.pool(job.pool)
+        if scene.policies.paused(job.pool):
+            paused = scene.policies.pools[job.pool]
+            who = f" by {paused.paused_by}" if paused.paused_by else ""
+            text = f"pool {job.pool} is paused{who} since {paused.paused_at}"
+            detail = {"pool": job.pool, "by": paused.paused_by, "since": paused.paused_at}
+            return Why("pool-paused", text, detail)
+        if not any(runner.takes_jobs() and runner.slots for runner in pool.runners.values()):
+            return Why("no-runners", f"pool {job.pool} has no runner that takes jobs", {"pool": job.pool})
+        return self._unfit(pool, shape) or self._quota(job, pool) or self._limit(job)
+
+    def _unfit(self, pool: Pool, shape: Shape) -> Why | None:
+        if pool.could(shape):
+            return None
+        runners = [runner for runner in pool.runners.values() if runner.takes_jobs() and runner.slots]
+        detail: dict[str, object] = {"pool": pool.name}
+        if not any(shape.executor in runner.executors for runner in runners):
+            return Why("no-fit", f"no runner of pool {pool.name} has executor {shape.executor}",
+                       {**detail, "executor": shape.executor})  # fmt: skip
+        missing = [label for label in shape.labels if not any(label in runner.labels for runner in runners)]
+        if missing:
+            text = f"no runner of pool {pool.name} has label {', '.join(missing)}"
+            return Why("no-fit", text, {**detail, "labels": missing})
+        if shape.arch and not any(runner.arch == shape.arch for runner in runners):
+            return Why("no-fit", f"no runner of pool {pool.name} is {shape.arch}", {**detail, "arch": shape.arch})
+        cpu, memory = pool.fit(shape).largest()
+        if cpu or memory:
+            text = f"it asks for {_size(shape)}; the largest runner that fits has {cpu:g} cores, {memory / GIB:.1f} GiB"
+            detail |= {"cpu": shape.cpu, "memory": shape.memory, "largest": {"cpu": cpu, "memory": memory}}
+            return Why("no-fit", text, detail)
+        asked = [shape.executor, *shape.labels, *([shape.arch] if shape.arch else [])]
+        text = f"no runner of pool {pool.name} has all of {', '.join(asked)} together"
+        return Why("no-fit", text, {**detail, "labels": list(shape.labels)})
+
+    def _quota(self, job: ReadyJob, pool: Pool) -> Why | None:
+        scene = self._scene
+        most = scene.policies.share(job.tenant, job.pool).most
+        runs = pool.attempts(job.tenant)
+        of_pool, overall = quotas_of(job.tenant, job.pool)
+        if most is not None and (runs >= most or scene.turns.opens_at(of_pool, scene.now)):
+            text = f"tenant {job.tenant} is at its quota of pool {job.pool}: {max(runs, most)} of {most}"
+            return Why("quota", text, {"tenant": job.tenant, "pool": job.pool, "running": runs, "most": most})
+        if scene.turns.opens_at(overall, scene.now):
+            most = scene.policies.overall(job.tenant)
+            text = f"tenant {job.tenant} is at its quota of all pools: {most} of {most}"
+            return Why("quota", text, {"tenant": job.tenant, "most": most})
+        return None
+
+    def _limit(self, job: ReadyJob) -> Why | None:
+        for name, whose in ((tenant_limit(job.tenant), "tenant"), (pool_limit(job.pool), "pool")):
+            opens_at = self._scene.turns.opens_at(name, self._scene.now)
+            if opens_at is not None and opens_at < math.inf:
+                return self._rate(f"{whose} {name[2]}", opens_at)
+        return None
+
+    def _rate(self, what: str, opens_at: float) -> Why:
+        seconds = max(0.0, opens_at - self._scene.now)
+        text = f"the rate limit of {what} opens in {seconds:.1f} s"
+        return Why("rate-limit", text, {"limit": what, "opens_at": round(self._scene.wall + seconds, 3)})
+
+    def _of_locks(self, job: ReadyJob, blocked: Blocked) -> Why:
+        if blocked.opens_at is not None:
+            return self._rate(blocked.name, blocked.opens_at)
+        detail = {"name": blocked.name, "held_by": blocked.holder or None, "behind": blocked.before or None}
+        if blocked.kind == "group":
+            who = f"held by pipeline {blocked.holder}" if blocked.holder else f"wanted first by job {blocked.before}"
+            return Why("group", f"concurrency group {blocked.name} is {who}", detail)
+        if blocked.kind == "matrix":
+            text = f"{blocked.most} of its matrix run at once (max-parallel)"
+            return Why("max-parallel", text, {**detail, "most": blocked.most})
+        who = f"held by job {blocked.holder}" if blocked.holder else f"wanted first by job {blocked.before}"
+        mode = "shared" if blocked.most is None else "exclusive"
+        return Why("lock", f"lock {blocked.name} ({mode}) is {who}", {**detail, "mode": mode})
+
+
+def _size(shape: Shape) -> str:
+    parts = [f"{shape.cpu:g} cores"] if shape.cpu else []
+    return ", ".join(parts + ([f"{shape.memory / GIB:.1f} GiB"] if shape.memory else []))

@@ -1,0 +1,271 @@
+"""Whose turn it is at each lock: which waiting jobs could take all that they ask for, were there room.
+
+One rule for locks, groups and max-parallel: a name may be held by a newcomer when the holders and he are no more
+than each of them allows. Who waits for a name stands there in one order, the same at all names (lane, then age);
+a job may go when at each of its names it would fit behind everybody before it. Nobody holds one name while it
+waits for another, so that no ring of waiting jobs can be.
+
+What is remembered of holders is a hint: the claim in Postgres decides, and tells of those it found.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from penstock.core.lanes import LANES
+from penstock.events.jobs import Hold, ReadyJob
+
+Name = tuple[str, str, str]
+"""Tenant, kind and name."""
+
+MOST_AHEAD: Final = 512
+"""More than one decision grants: so many jobs of a name are let through at a time."""
+_RANK: Final = {lane: rank for rank, lane in enumerate(LANES)}
+_NO_BOUND: Final = 1 << 31
+
+
+class Place(NamedTuple):
+    """A job's place at one name; sorted by lane, age and id."""
+
+    rank: int
+    queued_at: float
+    job_id: str
+    most: int
+    holder: str
+
+
+class Blocked(NamedTuple):
+    """What keeps a job back: a name, and who holds it or waits for it first."""
+
+    kind: str
+    name: str
+    most: int | None
+    holder: str
+    """The job, of a group the pipeline, that holds it; empty: nobody, but somebody is before it."""
+    before: str
+    """The job before it in the line; empty: none."""
+    opens_at: float | None = None
+    """Monotonic time from when its limit lets another one through."""
+
+
+class _Line:
+    """One name: who holds it, who waits for it, and who of those may go as far as this name is concerned."""
+
+    __slots__ = ("holders", "immediate", "inside", "waiting")
+
+    def __init__(self) -> None:
+        self.holders: dict[str, int] = {}
+        self.waiting: list[Place] = []
+        self.inside: set[str] = set()
+        self.immediate: set[str] = set()
+        """Those of the waiting that need no turn."""
+
+
+class _Waiter:
+    """One waiting job."""
+
+    __slots__ = ("inside", "job", "overtaken", "places")
+
+    def __init__(self, job: ReadyJob) -> None:
+        self.job = job
+        at = job.queued_at.timestamp()
+        self.places = {
+            name: Place(_RANK[job.lane], at, job.job_id, most, holder_of(job, name)) for name, most in _asked(job)
+        }
+        self.inside = 0
+        """At so many of its names it may go."""
+        self.overtaken = 0
+        """So many younger jobs took one of its names meanwhile."""
+
+
+class Locks:
+    """All names that a waiting job asks for."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Name, _Line] = {}
+        self._waiters: dict[str, _Waiter] = {}
+        self._closed: dict[Name, float] = {}
+        """Until when (monotonic seconds) the limit of a name lets nobody through."""
+        self._dirty: set[Name] = set()
+        self._moved: set[str] = set()
+        self._free: set[str] = set()
+        """Jobs that were told to be free to go."""
+        self.overtaking: Mapping[str, int] = {}
+        """By pool: how many younger jobs may take a name before one that waits for another name as well."""
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._waiters
+
+    def add(self, job: ReadyJob) -> None:
+        """A job with holds begins to wait."""
+        waiter = self._waiters[job.job_id] = _Waiter(job)
+        for name, place in waiter.places.items():
+            line = self._lines.setdefault(name, _Line())
+            insort(line.waiting, place)
+            if job.immediate:
+                line.immediate.add(job.job_id)
+            self._dirty.add(name)
+
+    def remove(self, job_id: str, *, claimed: bool = False) -> None:
+        """It waits no more; `claimed`: it holds all its names now."""
+        waiter = self._waiters.pop(job_id, None)
+        if waiter is None:
+            return
+        self._free.discard(job_id)
+        self._moved.discard(job_id)
+        for name, place in waiter.places.items():
+            line = self._lines[name]
+            at = bisect_left(line.waiting, place)
+            if claimed:
+                line.holders[place.holder] = place.most
+                for passed in line.waiting[:at]:
+                    self._waiters[passed.job_id].overtaken += 1
+            del line.waiting[at]
+            line.inside.discard(job_id)
+            line.immediate.discard(job_id)
+            self._dirty.add(name)
+
+    def free(self, name: Name, holder: str) -> None:
+        """It no longer holds this."""
+        line = self._lines.get(name)
+        if line is not None and line.holders.pop(holder, None) is not None:
+            self._dirty.add(name)
+
+    def held(self, name: Name, holders: Mapping[str, int | None]) -> None:
+        """These and nobody else hold it, as Postgres has it."""
+        line = self._lines.get(name)
+        if line is not None:
+            line.holders = {holder: _NO_BOUND if most is None else most for holder, most in holders.items()}
+            self._dirty.add(name)
+
+    def close(self, name: Name, opens_at: float) -> None:
+        """The limit of this name lets nobody through before then (monotonic seconds)."""
+        if name in self._lines:
+            self._closed[name] = opens_at
+            self._dirty.add(name)
+
+    def settle(self, now: float) -> tuple[list[ReadyJob], list[str]]:
+        """Jobs that are free to go since the last call, and ids of those that no longer are."""
+        for name in [name for name, opens_at in self._closed.items() if opens_at <= now]:
+            del self._closed[name]
+            self._dirty.add(name)
+        while self._dirty:
+            self._walk(self._dirty.pop())
+        freed: list[ReadyJob] = []
+        held_back: list[str] = []
+        for job_id in sorted(self._moved):
+            waiter = self._waiters[job_id]
+            goes = waiter.inside == len(waiter.places) or (waiter.job.immediate and self._all_free(waiter))
+            if goes and job_id not in self._free:
+                self._free.add(job_id)
+                freed.append(waiter.job)
+            elif not goes and job_id in self._free:
+                self._free.discard(job_id)
+                held_back.append(job_id)
+        self._moved.clear()
+        return freed, held_back
+
+    def names(self) -> list[Name]:
+        """What is waited for; empty lines are forgotten."""
+        for name in [name for name, line in self._lines.items() if not line.waiting]:
+            del self._lines[name]
+            self._dirty.discard(name)
+            self._closed.pop(name, None)
+        return list(self._lines)
+
+    def blocked(self, job_id: str) -> Blocked | None:
+        """What keeps the job back, the first of its names that does; None: nothing, or it does not wait here."""
+        waiter = self._waiters.get(job_id)
+        if waiter is None or job_id in self._free:
+            return None
+        for name, place in waiter.places.items():
+            line = self._lines[name]
+            if job_id in line.inside:
+                continue
+            at = bisect_left(line.waiting, place)
+            return Blocked(
+                kind=name[1],
+                name=name[2],
+                most=None if place.most == _NO_BOUND else place.most,
+                holder=next(iter(line.holders), ""),
+                before=line.waiting[at - 1].job_id if at else "",
+                opens_at=self._closed.get(name),
+            )
+        return None
+
+    def _walk(self, name: Name) -> None:
+        """Who may go at this name: everybody in turn, as long as the rule holds with all before him."""
+        line = self._lines.get(name)
+        if line is None:
+            return
+        inside: set[str] = set()
+        if name not in self._closed:
+            counted = set(line.holders)
+            bound = min(line.holders.values(), default=_NO_BOUND)
+            full = False
+            for place in line.waiting:
+                if place.holder in counted:  # Of a pipeline that has its turn.
+                    inside.add(place.job_id)
+                    continue
+                if full:
+                    continue
+                if len(counted) + 1 > min(bound, place.most) or len(inside) >= MOST_AHEAD:
+                    full = True
+                    if name[1] != "group":
+                        break
+                    continue
+                inside.add(place.job_id)
+                if self._may_pass(place.job_id, name):
+                    continue
+                counted.add(place.holder)
+                bound = min(bound, place.most)
+        for job_id in inside - line.inside:
+            self._move(job_id, 1, name)
+        for job_id in line.inside - inside:
+            self._move(job_id, -1, name)
+        line.inside = inside
+        self._moved |= line.immediate
+
+    def _move(self, job_id: str, step: int, name: Name) -> None:
+        waiter = self._waiters[job_id]
+        waiter.inside += step
+        self._moved.add(job_id)
+        if self.overtaking.get(waiter.job.pool):
+            # At its other names it may or may not be passed from now on.
+            self._dirty.update(other for other in waiter.places if other != name)
+
+    def _may_pass(self, job_id: str, name: Name) -> bool:
+        """Whether younger jobs may go before this one: it waits elsewhere, and few have done so."""
+        waiter = self._waiters[job_id]
+        most = self.overtaking.get(waiter.job.pool, 0)
+        if waiter.overtaken >= most:
+            return False
+        here = job_id in self._lines[name].inside
+        return waiter.inside - here < len(waiter.places) - 1
+
+    def _all_free(self, waiter: _Waiter) -> bool:
+        """Whether no holder is in its way: what it asks of a lock's line is left out."""
+        for name, place in waiter.places.items():
+            holders = self._lines[name].holders
+            bound = min(holders.values(), default=_NO_BOUND)
+            if name in self._closed or len(holders) + 1 > min(bound, place.most):
+                return False
+        return True
+
+
+def holder_of(job: ReadyJob, name: Name) -> str:
+    """In whose name the job holds: its own, or its pipeline's in a group."""
+    return job.pipeline_id if name[1] == "group" else job.job_id
+
+
+def names_of(jobs: Iterable[ReadyJob]) -> list[Name]:
+    """All names that these jobs ask for, each once."""
+    return list(dict.fromkeys((job.tenant, hold.kind, hold.name) for job in jobs for hold in job.holds))
+
+
+def _asked(job: ReadyJob) -> list[tuple[Name, int]]:
+    return [
+        ((job.tenant, hold.kind, hold.name), _NO_BOUND if hold.most is None else hold.most) for hold in job.holds
+    ]

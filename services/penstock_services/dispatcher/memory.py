@@ -1,0 +1,111 @@
+"""All that a dispatcher knows: the queue, the runners, what operators said, whose turn it is. No effects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from penstock.events.jobs import Freed
+from penstock_services.dispatcher.decide import Choice, Decision, Policy, Scene, pool_limit, tenant_limit
+from penstock_services.dispatcher.fleet import Fleet
+from penstock_services.dispatcher.locks import Name
+from penstock_services.dispatcher.policies import Policies, Said
+from penstock_services.dispatcher.ready import Ready, Shape
+from penstock_services.dispatcher.turns import Turns
+
+KEPT_SECONDS: Final = 10.0
+"""A runner that is being emptied for a job stays kept for so long after the job was last found to need it."""
+
+
+class Memory:
+    """Times are monotonic seconds, but for `wall`."""
+
+    def __init__(self, policy: Policy, silent_seconds: float) -> None:
+        self.policy = policy
+        self.ready = Ready()
+        self.fleet = Fleet(silent_seconds)
+        self.policies = Policies()
+        self.policies_due = True
+        """They are to be read again."""
+        self.turns = Turns()
+        self._stood: dict[tuple[str, Shape], tuple[int, bool]] = {}
+
+    def said(self, said: Said, now: float) -> None:
+        """What operators have said, as it is now."""
+        self.policies = Policies(said)
+        self.policies_due = False
+        self.ready.locks.overtaking = {one.pool: one.overtaking for one in said.pools if one.overtaking}
+        for limit in said.limits:
+            if limit.opens_in > 0:
+                self._close_limit((limit.tenant, limit.kind, limit.name), now + limit.opens_in)
+
+    def freed(self, news: Iterable[Freed]) -> None:
+        """Something that jobs may wait for was given back, or an operator said something."""
+        for one in news:
+            if one.kind == "policy":
+                self.policies_due = True
+            elif one.kind == "running":
+                self.turns.open((one.tenant, one.kind, one.name))
+            else:
+                self.ready.locks.free((one.tenant, one.kind, one.name), one.holder)
+
+    def scene(self, now: float, wall: float) -> Scene:
+        """What the next decision looks at."""
+        self._stand()
+        self.ready.settle(now)
+        return Scene(self.ready, self.fleet, self.policies, self.policy, self.turns, now, wall)
+
+    def keep(self, decision: Decision, now: float) -> None:
+        """Keep the runners that the decision wants to have emptied."""
+        for job_id, runner in decision.kept:
+            runner.pool.keep(job_id, runner, now + KEPT_SECONDS)
+
+    def claimed(self, choices: Sequence[Choice], attempts: Mapping[str, int], now: float) -> None:
+        """These were claimed, with these attempt numbers."""
+        for choice in choices:
+            job = choice.job
+            kind = (job.tenant, job.pool, job.executor)
+            attempt = (job.job_id, attempts[job.job_id])
+            self.fleet.grant(choice.runner.session_id, attempt, kind, choice.shape, now)
+        self.turns.granted((choice.job.pool, choice.job.tenant, choice.aged) for choice in choices)
+        self.ready.remove([choice.job.job_id for choice in choices], claimed=True)
+
+    def refused(self, waits: Iterable[Mapping[str, Any]], now: float) -> list[Name]:
+        """The claim found these closed: {tenant, kind, name, opens_in}. Returns names whose holders are not known."""
+        unknown: dict[Name, None] = {}
+        for wait in waits:
+            name = (wait["tenant"], wait["kind"], wait["name"])
+            if wait.get("opens_in") is not None:
+                self._close_limit(name, now + wait["opens_in"])
+            elif wait["kind"] == "running":
+                self.turns.close(name)
+            else:
+                unknown[name] = None
+        return list(unknown)
+
+    def holders(self, names: Iterable[Name], rows: Iterable[Mapping[str, Any]]) -> None:
+        """Who holds these names, as Postgres has it: {tenant, kind, name, holder, most}."""
+        found: dict[Name, dict[str, int | None]] = {name: {} for name in names}
+        for row in rows:
+            found[row["tenant"], row["kind"], row["name"]][row["holder"]] = row["most"]
+        for name, holders in found.items():
+            self.ready.locks.held(name, holders)
+
+    def _close_limit(self, name: Name, opens_at: float) -> None:
+        tenant, kind, called = name
+        if kind == "lock":
+            self.ready.locks.close(name, opens_at)
+        else:
+            self.turns.close(pool_limit(called) if kind == "pool" else tenant_limit(tenant), opens_at)
+
+    def _stand(self) -> None:
+        """Jobs with holds that no runner could take, or whose pool is paused, stand in no line."""
+        holding = self.ready.holding()
+        for pool, shape in holding:
+            of_pool = self.fleet.pool(pool)
+            seen = of_pool.version, self.policies.paused(pool)
+            if self._stood.get((pool, shape)) != seen:
+                self._stood[pool, shape] = seen
+                self.ready.stand(pool, shape, in_line=not seen[1] and of_pool.could(shape))
+        if len(self._stood) > 2 * len(holding) + 64:
+            self._stood = {key: seen for key, seen in self._stood.items() if key in set(holding)}

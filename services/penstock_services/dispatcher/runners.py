@@ -1,0 +1,263 @@
+"""Runners and their pools: who could take what, kept so that nobody is looked at in vain."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from heapq import heapify, heappush
+from typing import NamedTuple
+
+from penstock.events.workers import Heartbeat, Offer, WorkerState
+from penstock_services.dispatcher.ready import Shape
+from penstock_services.dispatcher.shares import Account
+
+Attempt = tuple[str, int]
+"""Job and attempt number."""
+Kind = tuple[str, str, str]
+"""Tenant, pool and executor: jobs of a kind are taken to last about as long."""
+Asked = tuple[str, tuple[str, ...], str]
+"""What decides whether a runner can ever take a job, its size left out: executor, labels, architecture."""
+Rank = tuple[int, int]
+"""Attempts held less slots, and the runner's number: the least is the runner with most room."""
+
+_numbers = itertools.count()
+IDLE_ACCOUNT = 0.5
+"""Slot-seconds below which the account of a tenant that runs nothing is forgotten."""
+
+
+class Load(NamedTuple):
+    """What an attempt takes of its runner."""
+
+    n: int
+    """The heartbeat number that its grant echoed."""
+    kind: Kind | None = None
+    """None: only a heartbeat told of it."""
+    cpu: float = 0
+    memory: int = 0
+    slots: float = 1.0
+
+
+class Runner:
+    """One worker session."""
+
+    def __init__(self, session_id: str, pool: Pool) -> None:
+        self.session_id = session_id
+        self.number = next(_numbers)
+        self.name = ""
+        """Its machine's or its own; empty before its first heartbeat."""
+        self.slots = 0
+        self.labels: frozenset[str] = frozenset()
+        self.executors: frozenset[str] = frozenset()
+        self.arch = ""
+        self.cpu = 0.0
+        self.memory = 0
+        self.state: WorkerState = "IDLE"
+        self.n = 0
+        """Newest heartbeat or offer number heard; a grant echoes it."""
+        self.heard_at = -math.inf
+        """Monotonic time at which it was last heard."""
+        self.holds: dict[Attempt, Load] = {}
+        """Attempts that take a slot or wait for one."""
+        self.used_cpu = 0.0
+        self.used_memory = 0
+        self.ended: dict[Attempt, int] = {}
+        """Attempts that an offer ended, until a heartbeat younger than it has come."""
+        self.running: frozenset[Attempt] = frozenset()
+        """Attempts that were running at the last heartbeat."""
+        self.pool = pool
+        pool.runners[self.number] = self
+
+    @property
+    def rank(self) -> Rank:
+        """See Rank."""
+        return len(self.holds) - self.slots, self.number
+
+    def can(self, asked: Asked) -> bool:
+        """Whether it can run such a job, its size left out."""
+        executor, labels, arch = asked
+        return (
+            self.slots > 0  # One without only supervises.
+            and executor in self.executors
+            and self.labels.issuperset(labels)
+            and (not arch or arch == self.arch)
+        )
+
+    def tell(self, news: Heartbeat | Offer) -> None:
+        """What it says of itself; only a heartbeat tells its size."""
+        before = self._profile()
+        self.labels, self.executors = frozenset(news.labels), frozenset(news.executors)
+        slots, self.slots = self.slots, news.slots
+        if isinstance(news, Heartbeat):
+            self.arch, self.cpu, self.memory = news.capacity.arch, news.capacity.cpu, news.capacity.memory
+        self.name = news.name or self.name
+        self.state = news.state
+        if self._profile() != before:
+            self.pool.changed(self, anew=True)
+        elif slots != self.slots:
+            self.pool.changed(self)
+
+    def _profile(self) -> tuple[object, ...]:
+        return self.labels, self.executors, self.arch, self.cpu, self.memory, self.slots > 0, self.state == "DRAINING"
+
+    def takes_jobs(self) -> bool:
+        """Whether it says that it does."""
+        return self.state in ("IDLE", "BUSY")
+
+    def is_large_enough(self, shape: Shape) -> bool:
+        """Whether a job of the shape has room in it while it is empty."""
+        return self.cpu >= shape.cpu and self.memory >= shape.memory
+
+    def take(self, attempt: Attempt, load: Load, now: float) -> None:
+        """It holds an attempt more."""
+        self.holds[attempt] = load
+        self.used_cpu += load.cpu
+        self.used_memory += load.memory
+        if load.kind is not None:
+            self.pool.account(load.kind[0], now).change(1, load.slots, now)
+        self.pool.changed(self)
+
+    def drop(self, attempt: Attempt, now: float) -> Load | None:
+        """It holds an attempt no more; None: it did not."""
+        load = self.holds.pop(attempt, None)
+        if load is None:
+            return None
+        self.used_cpu = self.used_cpu - load.cpu if self.holds else 0.0
+        self.used_memory -= load.memory
+        if load.kind is not None:
+            self.pool.account(load.kind[0], now).change(-1, -load.slots, now)
+        self.pool.changed(self)
+        return load
+
+    def leave(self, now: float) -> None:
+        """It is gone."""
+        for attempt in list(self.holds):
+            self.drop(attempt, now)
+        del self.pool.runners[self.number]
+        self.pool.changed(self, anew=True)
+
+    def move(self, pool: Pool, now: float) -> None:
+        """It came back in another pool."""
+        holds = dict(self.holds)
+        self.leave(now)
+        self.pool = pool
+        pool.runners[self.number] = self
+        pool.changed(self, anew=True)
+        for attempt, load in holds.items():
+            self.take(attempt, load, now)
+
+
+class Fit:
+    """The runners of a pool that can take jobs of one kind, those with most room first.
+
+    The heap may have entries that are no longer true; the true one of each runner is always among them.
+    """
+
+    __slots__ = ("heap", "members")
+
+    def __init__(self, runners: Iterator[Runner]) -> None:
+        self.members = {runner.number: runner for runner in runners}
+        self.heap = [runner.rank for runner in self.members.values()]
+        heapify(self.heap)
+
+    def changed(self, runner: Runner) -> None:
+        """Its rank did."""
+        heappush(self.heap, runner.rank)
+        if len(self.heap) > 4 * len(self.members) + 64:
+            self.heap = [member.rank for member in self.members.values()]
+            heapify(self.heap)
+
+    def largest(self) -> tuple[float, int]:
+        """Cores and bytes of memory of the largest of them, each for itself."""
+        return (
+            max((runner.cpu for runner in self.members.values()), default=0.0),
+            max((runner.memory for runner in self.members.values()), default=0),
+        )
+
+
+class Pool:
+    """The runners of one pool, and what each tenant has of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.runners: dict[int, Runner] = {}
+        self.version = 0
+        """Goes up whenever what its runners can do changes."""
+        self._fits: dict[Asked, Fit] = {}
+        self._changed: dict[int, Runner] = {}
+        self._accounts: dict[str, Account] = {}
+        self._kept: dict[str, tuple[Runner, float]] = {}
+
+    def changed(self, runner: Runner, *, anew: bool = False) -> None:
+        """A runner's rank did, or (`anew`) what it can do."""
+        if anew:
+            self.version += 1
+            self._fits.clear()
+            self._changed.clear()
+        elif self._fits:
+            self._changed[runner.number] = runner
+
+    def fit(self, shape: Shape) -> Fit:
+        """Those that can take a job of the shape, its size left out."""
+        asked = (shape.executor, shape.labels, shape.arch)
+        if self._changed:
+            for fit in self._fits.values():
+                for number, runner in self._changed.items():
+                    if number in fit.members:
+                        fit.changed(runner)
+            self._changed.clear()
+        found = self._fits.get(asked)
+        if found is None:
+            runners = (runner for runner in self.runners.values() if runner.can(asked))
+            found = self._fits[asked] = Fit(runners)
+        return found
+
+    def could(self, shape: Shape) -> bool:
+        """Whether any of its runners could take such a job, were it empty."""
+        return any(
+            runner.takes_jobs() and runner.is_large_enough(shape) for runner in self.fit(shape).members.values()
+        )
+
+    def keep(self, job_id: str, runner: Runner, until: float) -> None:
+        """The runner is emptied for a job: it takes no other before then (monotonic seconds)."""
+        self._kept[job_id] = runner, until
+
+    def let_go(self, job_id: str) -> None:
+        """The job needs no runner emptied any more."""
+        self._kept.pop(job_id, None)
+
+    def kept(self, now: float) -> dict[str, Runner]:
+        """Runners that are being emptied, by the job."""
+        if not self._kept:
+            return {}
+        return {
+            job_id: runner
+            for job_id, (runner, until) in self._kept.items()
+            if until > now and runner.number in self.runners
+        }
+
+    def used(self, tenant: str, now: float) -> float:
+        """What a tenant had of the pool: decayed slot-seconds."""
+        account = self._accounts.get(tenant)
+        return account.used(now) if account else 0.0
+
+    def attempts(self, tenant: str) -> int:
+        """How many a tenant has in the pool."""
+        account = self._accounts.get(tenant)
+        return account.attempts if account else 0
+
+    def account(self, tenant: str, now: float) -> Account:
+        """The account of a tenant, opened where there is none."""
+        found = self._accounts.get(tenant)
+        if found is None:
+            found = self._accounts[tenant] = Account(now)
+        return found
+
+    def forget_idle(self, now: float) -> None:
+        """Drop accounts that make no difference any more, and what is known of shapes: it is soon known again."""
+        self._kept = {job_id: kept for job_id, kept in self._kept.items() if kept[1] > now}
+        for tenant, account in list(self._accounts.items()):
+            if not account.running and account.used(now) < IDLE_ACCOUNT:
+                del self._accounts[tenant]
+        if len(self._fits) > 1000:
+            self._fits.clear()

@@ -1,0 +1,68 @@
+"""Which reasons to wait have changed since they were told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+from penstock.core.waiting import Why
+from penstock.events.jobs import ReadyJob
+from penstock_services.dispatcher.decide import Scene
+from penstock_services.dispatcher.explain import Explainer
+
+LOOKED_AT: Final = 20_000
+"""Jobs whose reason is looked for in one sweep, of a longer queue in turns."""
+TOLD_AT_ONCE: Final = 1_000
+"""Reasons that one sweep writes; the others follow with the next ones."""
+NEW_SECONDS: Final = 1.0
+"""Nobody asks why a job waits that only just came."""
+
+
+class Telling:
+    """Remembers what was told of each job that waits for a reason of its own."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, Why] = {}
+        self._at = 0
+
+    def changed(self, scene: Scene) -> list[tuple[ReadyJob, Why | None]]:
+        """Jobs whose reason is another than the one that was told; None: only those before it, from now on."""
+        explainer = Explainer(scene)
+        found: list[tuple[ReadyJob, Why | None]] = []
+        for job in self._some(scene.ready.jobs()):
+            if scene.wall - job.queued_at.timestamp() < NEW_SECONDS:
+                continue
+            why = explainer.why(job)
+            told = self._told.get(job.job_id)
+            if not _same(why, told):
+                found.append((job, why))
+                if len(found) == TOLD_AT_ONCE:
+                    break
+        for job_id in [job_id for job_id in self._told if job_id not in scene.ready]:
+            del self._told[job_id]
+        return found
+
+    def told(self, reasons: Iterable[tuple[ReadyJob, Why | None]]) -> None:
+        """These were told."""
+        for job, why in reasons:
+            if why is None:
+                self._told.pop(job.job_id, None)
+            else:
+                self._told[job.job_id] = why
+
+    def _some(self, jobs: list[ReadyJob]) -> Iterable[ReadyJob]:
+        if len(jobs) <= LOOKED_AT:
+            return jobs
+        begin = self._at % len(jobs)
+        self._at = begin + LOOKED_AT
+        return islice(jobs + jobs[: max(0, self._at - len(jobs))], begin, self._at)
+
+
+def _same(one: Why | None, other: Why | None) -> bool:
+    """Whether both say the same; when a limit opens moves all the time and is no news."""
+    if one is None or other is None:
+        return one is other
+    if one.reason == other.reason == "rate-limit":
+        return one.detail["limit"] == other.detail["limit"]
+    return one == other

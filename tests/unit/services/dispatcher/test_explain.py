@@ -1,0 +1,139 @@
+"""Why a job waits: the first reason that holds, in words and facts."""
+
+from __future__ import annotations
+
+from penstock.core.waiting import WAITING, Why
+from penstock.events.jobs import Hold
+from penstock_services.dispatcher.decide import Policy, pool_limit, tenant_limit
+from penstock_services.dispatcher.explain import Explainer
+from penstock_services.dispatcher.policies import PausedPool, Quota, Said
+from penstock_services.dispatcher.telling import NEW_SECONDS, Telling
+from tests.unit.services.dispatcher.field import Field, job
+
+GIB = 1024**3
+
+
+def why(field: Field, name: str, now: float = 0.0, wall: float = 0.0) -> Why | None:
+    scene = field.scene(now, wall)
+    found = field.ready.get(name)
+    assert found is not None
+    return Explainer(scene).why(found)
+
+
+def told(field: Field, name: str, now: float = 0.0) -> tuple[str, str]:
+    found = why(field, name, now)
+    assert found is not None
+    assert found.reason in WAITING
+    return found.reason, found.text
+
+
+def test_nothing_but_those_before_it_is_no_reason() -> None:
+    field = Field()
+    field.runner()
+    field.ready.add([job("a")])
+    assert why(field, "a") is None
+
+
+def test_a_pool_that_is_paused_or_empty() -> None:
+    field = Field()
+    field.ready.add([job("a")])
+    assert told(field, "a") == ("no-runners", "pool default has no runner that takes jobs")
+    field.runner(slots=0)
+    assert told(field, "a")[0] == "no-runners", "one that only supervises takes none"
+    field.say(Said(pools=[PausedPool("default", "2026-01-01T00:00:00Z", "ann")]))
+    assert told(field, "a") == ("pool-paused", "pool default is paused by ann since 2026-01-01T00:00:00Z")
+
+
+def test_what_no_runner_has() -> None:
+    field = Field()
+    field.runner("a", labels=["linux"], cpu=4, memory=8 * GIB, arch="x86_64")
+    field.runner("b", labels=["gpu"], cpu=8, memory=4 * GIB, arch="x86_64")
+    field.ready.add(
+        [
+            job("label", labels=("tpu", "gpu")), job("both", labels=("gpu", "linux")), job("arch", arch="aarch64"),
+            job("size", cpu=2, memory=32 * GIB),
+        ]
+    )  # fmt: skip
+    assert told(field, "label") == ("no-fit", "no runner of pool default has label tpu")
+    assert told(field, "both") == ("no-fit", "no runner of pool default has all of noop, gpu, linux together")
+    assert told(field, "arch") == ("no-fit", "no runner of pool default is aarch64")
+    assert told(field, "size") == (
+        "no-fit", "it asks for 2 cores, 32.0 GiB; the largest runner that fits has 8 cores, 8.0 GiB",
+    )  # fmt: skip
+
+
+def test_locks_groups_and_max_parallel() -> None:
+    field = Field()
+    field.runner(slots=9)
+    cell = (Hold("matrix", "p/test", 1),)
+    group = (Hold("group", "deploy", 1),)
+    field.ready.add(
+        [
+            job("a", at=1, locks="X"), job("b", at=2, locks="XY"), job("c", at=3, locks="y"),
+            job("m1", holds=cell), job("m2", at=1, holds=cell),
+            job("g1", holds=group, pipeline="p1"), job("g2", at=1, holds=group, pipeline="p2"),
+        ]
+    )  # fmt: skip
+    assert told(field, "b") == ("lock", "lock x (exclusive) is wanted first by job a")
+    field.give()
+    assert told(field, "b") == ("lock", "lock x (exclusive) is held by job a")
+    assert told(field, "c") == ("lock", "lock y (shared) is wanted first by job b")
+    assert told(field, "m2") == ("max-parallel", "1 of its matrix run at once (max-parallel)")
+    assert told(field, "g2") == ("group", "concurrency group deploy is held by pipeline p1")
+
+
+def test_quotas_and_limits() -> None:
+    field = Field()
+    field.runner(slots=9)
+    field.say(Said(quotas=[Quota("default", "default", running=1)]))
+    field.ready.add([job("a"), job("b", at=1)])
+    field.give()
+    assert told(field, "b") == ("quota", "tenant default is at its quota of pool default: 1 of 1")
+    field.say(Said())
+    field.turns.close(tenant_limit("default"), 2.5)
+    assert told(field, "b") == ("rate-limit", "the rate limit of tenant default opens in 2.5 s")
+    assert field.chosen() == []
+    assert why(field, "b", now=3.0) is None
+    field.turns.close(pool_limit("default"), 9.0)
+    assert told(field, "b", now=3.0) == ("rate-limit", "the rate limit of pool default opens in 6.0 s")
+
+
+def test_a_large_job_for_which_a_runner_is_emptied() -> None:
+    field = Field()
+    field.policy = Policy(reserve_seconds=5.0)
+    field.runner("r", slots=4, cpu=4, memory=GIB)
+    field.ready.add([job("s", cpu=1), job("big", cpu=4, at=1), job("t", cpu=1, at=2)])
+    field.give(wall=10.0)
+    assert told(field, "big") == ("no-room", "runner r is being emptied: it asks for 4 cores")
+
+
+def test_reasons_are_told_when_they_change_and_of_nobody_who_only_just_came() -> None:
+    field, telling = Field(), Telling()
+    field.ready.add([job("a", at=100), job("b", at=100)])
+
+    def tell(wall: float) -> list[tuple[str, str | None]]:
+        news = telling.changed(field.scene(0.0, wall))
+        telling.told(news)
+        return [(one.job_id, found.reason if found else None) for one, found in news]
+
+    assert tell(100 + NEW_SECONDS / 2) == []
+    assert tell(102.0) == [("a", "no-runners"), ("b", "no-runners")]
+    assert tell(103.0) == []
+    field.runner(slots=1)
+    assert tell(104.0) == [("a", None), ("b", None)], "only those before it are in its way now"
+    assert tell(105.0) == []
+    field.turns.close(tenant_limit("default"), 60.0)
+    assert tell(106.0) == [("a", "rate-limit"), ("b", "rate-limit")]
+    field.turns.close(tenant_limit("default"), 90.0)
+    assert tell(107.0) == [], "that it moves is no news"
+
+
+def test_a_long_queue_is_looked_through_in_turns() -> None:
+    field, telling = Field(), Telling()
+    field.ready.add(job(f"{n:05d}", at=n / 1000) for n in range(45_000))
+    seen: set[str] = set()
+    for _ in range(60):
+        news = telling.changed(field.scene(0.0, 1000.0))
+        telling.told(news)
+        seen |= {one.job_id for one, _ in news}
+    assert len(seen) == 45_000

@@ -1,0 +1,114 @@
+"""The queue in memory."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.core.lanes import LANES
+from penstock.events.jobs import ReadyJob
+from penstock_services.dispatcher.line import Line
+from penstock_services.dispatcher.ready import Ready, shape_of
+from tests.unit.services.dispatcher.field import Field, job
+
+
+def ids(ready: Ready, level: str = "normal", pool: str = "default", tenant: str = "default") -> list[str]:
+    shapes = ready.level(pool, level).get(tenant, {})
+    return [entry[1] for line in shapes.values() for entry in line]
+
+
+def test_repeats_are_ignored_and_what_is_gone_is_forgotten() -> None:
+    ready = Ready()
+    ready.add([job("a"), job("a"), job("b")])
+    assert len(ready) == 2
+    ready.keep({"b"})
+    assert ids(ready) == ["b"]
+    ready.remove(["b", "never there"])
+    assert ready.pools() == []
+
+
+def test_hints_that_overtook_each_other_are_put_in_order() -> None:
+    ready = Ready()
+    ready.add([job("c", at=3), job("a", at=1), job("b", at=2)])
+    assert ids(ready) == ["a", "b", "c"]
+
+
+def test_a_job_in_a_higher_lane_is_moved_and_a_stale_hint_does_not_bring_it_back() -> None:
+    ready = Ready()
+    ready.add([job("a"), job("a", "high"), job("a")])
+    assert ids(ready, "high") == ["a"]
+    assert ids(ready) == []
+    ready.add([job("l", locks="A"), job("l", "critical", locks="A")])
+    assert ready.holding() == [("default", shape_of(job("l", locks="A")))]
+
+
+def test_one_that_comes_back_is_there_once() -> None:
+    ready = Ready()
+    ready.add([job("a", at=1), job("b", at=2)])
+    ready.remove(["a"])
+    ready.add([job("a", at=1)])
+    assert ids(ready) == ["a", "b"]
+    ready.remove(["a"])
+    ready.add([job("a", at=9)])
+    assert ids(ready) == ["b", "a"]
+
+
+def test_a_job_with_locks_is_there_only_while_it_is_its_turn() -> None:
+    field = Field()
+    field.runner(slots=9)
+    field.ready.add([job("a", at=1, locks="X"), job("b", at=2, locks="X")])
+    assert ids(field.scene().ready) == ["a"]
+    assert field.ready.free_since("a") == 0.0
+    assert field.ready.free_since("b") is None
+    field.ready.add([job("now", "critical", at=3, locks="X")])
+    ready = field.scene(now=5.0).ready
+    assert (ids(ready), ids(ready, "critical")) == ([], ["now"])
+    field.ready.remove(["now"])
+    assert ids(field.scene(now=6.0).ready) == ["a"]
+    assert field.ready.free_since("a") == 6.0
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("+-"), st.integers(0, 9), st.sampled_from(LANES), st.sampled_from(["", "A", "b"])),
+        max_size=80,
+    )
+)
+def test_whatever_comes_and_goes_lines_hold_the_free_jobs_in_order(
+    steps: list[tuple[str, int, str, str]],
+) -> None:
+    field = Field()
+    field.runner(slots=9)
+    there: dict[str, ReadyJob] = {}
+    for n, (step, number, lane, locks) in enumerate(steps):
+        name = f"j{number}"
+        if step == "+" and name not in there:
+            there[name] = job(name, lane, at=n % 7, locks=locks)  # type: ignore[arg-type]
+            field.ready.add([there[name]])
+        elif step == "-":
+            there.pop(name, None)
+            field.ready.remove([name])
+        ready = field.scene().ready
+        assert len(ready) == len(there)
+        for level in LANES:
+            seen = [[entry[:2] for entry in line] for line in ready.level("default", level).get("default", {}).values()]
+            assert all(line and line == sorted(line) for line in seen)
+            plain = {name for name, one in there.items() if one.lane == level and not one.holds}
+            free = {entry[1] for line in seen for entry in line}
+            assert plain <= free <= {name for name, one in there.items() if one.lane == level}
+        for line in (line for lane in LANES for line in ready.level("default", lane).get("default", {}).values()):
+            assert line.size == len(list(line))
+
+
+def test_a_line_forgets_what_left_it() -> None:
+    present: dict[str, ReadyJob] = {}
+    line = Line(present)
+    for n in range(10_000):
+        present[str(n)] = one = job(str(n), at=n)
+        line.add((float(n), str(n), one))
+        if n >= 10:
+            del present[str(n - 10)]
+            line.discard()
+    assert [entry[1] for entry in line] == [str(n) for n in range(9990, 10_000)]
+    assert len(line._entries) < 200
