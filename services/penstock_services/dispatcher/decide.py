@@ -15,12 +15,12 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from penstock.core.lanes import LANES, Lane
 from penstock.events.jobs import ReadyJob
 from penstock_services.dispatcher.fleet import Fleet
-from penstock_services.dispatcher.line import Entry
 from penstock_services.dispatcher.locks import Name
 from penstock_services.dispatcher.policies import ANY, Policies
 from penstock_services.dispatcher.ready import IMMEDIATE, LEVELS, Ready, Shape, Shapes
@@ -34,7 +34,7 @@ SHORTEST_SECONDS: Final = 0.05
 """What the shortest ones count for in a decision."""
 
 
-Aged = tuple[int, float, str, str]
+Aged = tuple[int, datetime, str, str]
 """A tenant's turn among those whose jobs waited for too long; since when the oldest waits, its lane, the tenant."""
 
 
@@ -71,6 +71,8 @@ class Decision(NamedTuple):
     choices: list[Choice]
     kept: list[tuple[str, Runner]]
     """Job id and runner."""
+    none_aged: list[str]
+    """Pools in which no job was found that waits for too long."""
 
 
 class Scene(NamedTuple):
@@ -92,7 +94,7 @@ def decide(scene: Scene, pools: Sequence[str]) -> Decision:
 
     A shape that finds no room does not hold up others.
     """
-    decision = Decision([], [])
+    decision = Decision([], [], [])
     for pool in pools:
         if len(decision.choices) >= scene.policy.limit:
             break
@@ -122,8 +124,8 @@ class _Heads:
     __slots__ = ("_heap", "_lines")
 
     def __init__(self, shapes: Shapes) -> None:
-        self._lines: list[Iterator[Entry]] = []
-        self._heap: list[tuple[float, str, int, Shape, ReadyJob]] = []
+        self._lines: list[Iterator[ReadyJob]] = []
+        self._heap: list[tuple[datetime, str, int, Shape, ReadyJob]] = []
         for shape, line in shapes.items():
             self._lines.append(iter(line))
             self._push(len(self._lines) - 1, shape)
@@ -142,9 +144,9 @@ class _Heads:
         heapq.heappop(self._heap)
 
     def _push(self, line: int, shape: Shape) -> None:
-        entry = next(self._lines[line], None)
-        if entry is not None:
-            heapq.heappush(self._heap, (entry[0], entry[1], line, shape, entry[2]))
+        job = next(self._lines[line], None)
+        if job is not None:
+            heapq.heappush(self._heap, (job.queued_at, job.job_id, line, shape, job))
 
 
 class _Pass:
@@ -153,7 +155,9 @@ class _Pass:
     def __init__(self, scene: Scene, pool: str, decision: Decision) -> None:
         self._scene = scene
         self._pool = pool
-        self._choices, self._kept = decision
+        self._decision = decision
+        self._choices = decision.choices
+        self._aged_since = datetime.fromtimestamp(scene.wall, UTC) - timedelta(seconds=scene.policy.age_seconds)
         self._fleet_pool = scene.fleet.pool(pool)
         self._room = Room(
             self._fleet_pool,
@@ -167,6 +171,7 @@ class _Pass:
         """Shapes that find no room, and how far ahead of it they may be granted."""
         self._given: dict[str, tuple[int, float]] = {}
         """By tenant: attempts and slot-seconds that this decision adds."""
+        self._used: dict[str, float] | None = None
         self._since_aged = scene.turns.since_aged(pool)
         self._aged: list[Aged] | None = None
         self._turn = itertools.count(scene.turns.count + 1)
@@ -185,7 +190,10 @@ class _Pass:
 
     def _serve(self, level: str) -> None:
         """Grant the jobs of a level, to the tenant that had least for its weight first."""
-        tenants = [(self._had(tenant), tenant) for tenant in self._scene.ready.level(self._pool, level)]
+        waiting = self._scene.ready.level(self._pool, level)
+        if not waiting or self._room.is_full(self._most_ahead()):
+            return
+        tenants = [(self._had(tenant), tenant) for tenant in waiting]
         heapq.heapify(tenants)
         while tenants and len(self._choices) < self._scene.policy.limit:
             if self._since_aged + 1 >= self._scene.policy.age_every:
@@ -206,28 +214,33 @@ class _Pass:
         """Grant one job of a lane below the level that waited for too long, if there is one."""
         below = [lane for lane in LANES if LEVELS.index(lane) > LEVELS.index(level)]
         if self._aged is None:
-            tenants = {tenant for lane in below for tenant in self._scene.ready.level(self._pool, lane)}
-            turns = ((self._scene.turns.served(self._pool, tenant), tenant) for tenant in tenants)
-            self._aged = [entry for turn, tenant in turns if (entry := self._oldest(turn, tenant, below))]
+            self._aged = self._find_aged(below)
             heapq.heapify(self._aged)
         while self._aged:
             turn, _, lane, tenant = heapq.heappop(self._aged)
             if not self._is_open(tenant):
                 continue
             granted = self._grant_one(lane, tenant, aged=True)
-            entry = self._oldest(next(self._turn) if granted else turn, tenant, below)
-            if entry is not None:
-                heapq.heappush(self._aged, entry)
+            heads = [(head[1].queued_at, lane) for lane in below if (head := self._heads_of(lane, tenant).peek())]
+            if heads and min(heads)[0] <= self._aged_since:
+                heapq.heappush(self._aged, (next(self._turn) if granted else turn, *min(heads), tenant))
             if granted:
                 return
 
-    def _oldest(self, turn: int, tenant: str, lanes: list[Lane]) -> Aged | None:
-        """The oldest job of the tenant in these lanes, if it waited for too long."""
-        heads = [(lane, self._heads_of(lane, tenant).peek()) for lane in lanes]
-        ages = [(head[1].queued_at.timestamp(), lane) for lane, head in heads if head is not None]
-        if not ages or self._scene.wall - min(ages)[0] < self._scene.policy.age_seconds:
-            return None
-        return turn, *min(ages), tenant
+    def _find_aged(self, lanes: list[Lane]) -> list[Aged]:
+        """The turns of tenants with jobs in these lanes that waited for too long."""
+        turns, now = self._scene.turns, self._scene.now
+        if not turns.may_be_aged(self._pool, now):
+            return []
+        oldest: dict[str, tuple[datetime, str]] = {}
+        for lane in lanes:
+            for tenant, shapes in self._scene.ready.level(self._pool, lane).items():
+                first = min(line.first().queued_at for line in shapes.values())
+                if first <= self._aged_since and (tenant not in oldest or (first, lane) < oldest[tenant]):
+                    oldest[tenant] = first, lane
+        if not oldest:
+            self._decision.none_aged.append(self._pool)
+        return [(turns.served(self._pool, tenant), *found, tenant) for tenant, found in oldest.items()]
 
     def _grant_one(self, level: str, tenant: str, *, aged: bool = False) -> bool:
         """Grant the oldest job of the tenant in the level that finds room; whether there was one."""
@@ -269,7 +282,7 @@ class _Pass:
             if any(other.is_smaller(shape) for other in self._shapes):
                 runner = self._room.empty_for(job, shape)
                 if runner is not None:
-                    self._kept.append((job.job_id, runner))
+                    self._decision.kept.append((job.job_id, runner))
 
     def _heads_of(self, level: str, tenant: str) -> _Heads:
         heads = self._heads.get((level, tenant))
@@ -280,9 +293,13 @@ class _Pass:
 
     def _had(self, tenant: str) -> float:
         """Slot-seconds of the tenant, this decision's included, for its weight."""
-        _, added = self._given.get(tenant, (0, 0.0))
-        weight = self._scene.policies.share(tenant, self._pool).weight
-        return (self._fleet_pool.used(tenant, self._scene.now) + added) / weight
+        if self._used is None:
+            self._used = self._fleet_pool.used(self._scene.now)
+        used = self._used.get(tenant, 0.0)
+        given = self._given.get(tenant)
+        if given is not None:
+            used += given[1]
+        return used / self._scene.policies.share(tenant, self._pool).weight if used else 0.0
 
     def _runs(self, tenant: str) -> int:
         return self._fleet_pool.attempts(tenant) + self._given.get(tenant, (0, 0.0))[0]
@@ -303,10 +320,19 @@ class _Pass:
         """
         if shape.holds or shape.sized or self._scene.policies.is_limited(job.tenant, self._pool):
             return 0.0
-        mean = self._scene.fleet.durations.get(_kind(job))
+        return self._ahead_of(self._scene.fleet.durations.get(_kind(job)))
+
+    def _ahead_of(self, mean: float | None) -> float:
         if mean is None or mean > self._scene.policy.lookahead_seconds:
             return 0.0
         return self._scene.policy.lookahead_seconds / max(mean, 0.0001)
+
+    def _most_ahead(self) -> float:
+        """The farthest that any job of the pool may be granted ahead."""
+        if not self._room.is_full(0.0):
+            return 0.0
+        means = (mean for kind, mean in self._scene.fleet.durations.items() if kind[1] == self._pool)
+        return self._ahead_of(min(means, default=None))
 
 
 def _kind(job: ReadyJob) -> Kind:

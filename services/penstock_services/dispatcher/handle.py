@@ -108,7 +108,7 @@ class Dispatcher:
             self._read_policies()
         scene = memory.scene(now, self._clock.now())
         decision = decide(scene, [pool for pool in memory.ready.pools() if self._owns(pool)])
-        memory.keep(decision, now)
+        memory.decided(decision, now)
         if not decision.choices:
             return 0
         changes = Changes()

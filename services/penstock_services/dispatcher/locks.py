@@ -11,7 +11,8 @@ What is remembered of holders is a hint: the claim in Postgres decides, and tell
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from penstock.core.lanes import LANES
@@ -24,13 +25,14 @@ MOST_AHEAD: Final = 512
 """More than one decision grants: so many jobs of a name are let through at a time."""
 _RANK: Final = {lane: rank for rank, lane in enumerate(LANES)}
 _NO_BOUND: Final = 1 << 31
+_NOBODY: Final[Set[str]] = frozenset()
 
 
 class Place(NamedTuple):
     """A job's place at one name; sorted by lane, age and id."""
 
     rank: int
-    queued_at: float
+    queued_at: datetime
     job_id: str
     most: int
     holder: str
@@ -58,8 +60,8 @@ class _Line:
     def __init__(self) -> None:
         self.holders: dict[str, int] = {}
         self.waiting: list[Place] = []
-        self.inside: set[str] = set()
-        self.immediate: set[str] = set()
+        self.inside: Set[str] = _NOBODY
+        self.immediate: Set[str] = _NOBODY
         """Those of the waiting that need no turn."""
 
 
@@ -70,9 +72,9 @@ class _Waiter:
 
     def __init__(self, job: ReadyJob) -> None:
         self.job = job
-        at = job.queued_at.timestamp()
         self.places = {
-            name: Place(_RANK[job.lane], at, job.job_id, most, holder_of(job, name)) for name, most in _asked(job)
+            name: Place(_RANK[job.lane], job.queued_at, job.job_id, most, holder_of(job, name))
+            for name, most in _asked(job)
         }
         self.inside = 0
         """At so many of its names it may go."""
@@ -105,7 +107,7 @@ class Locks:
             line = self._lines.setdefault(name, _Line())
             insort(line.waiting, place)
             if job.immediate:
-                line.immediate.add(job.job_id)
+                line.immediate |= {job.job_id}
             self._dirty.add(name)
 
     def remove(self, job_id: str, *, claimed: bool = False) -> None:
@@ -123,8 +125,8 @@ class Locks:
                 for passed in line.waiting[:at]:
                     self._waiters[passed.job_id].overtaken += 1
             del line.waiting[at]
-            line.inside.discard(job_id)
-            line.immediate.discard(job_id)
+            line.inside -= {job_id}
+            line.immediate -= {job_id}
             self._dirty.add(name)
 
     def free(self, name: Name, holder: str) -> None:
@@ -225,7 +227,7 @@ class Locks:
             self._move(job_id, 1, name)
         for job_id in line.inside - inside:
             self._move(job_id, -1, name)
-        line.inside = inside
+        line.inside = inside or _NOBODY
         self._moved |= line.immediate
 
     def _move(self, job_id: str, step: int, name: Name) -> None:

@@ -55,8 +55,9 @@ class Memory:
         self.ready.settle(now)
         return Scene(self.ready, self.fleet, self.policies, self.policy, self.turns, now, wall)
 
-    def keep(self, decision: Decision, now: float) -> None:
-        """Keep the runners that the decision wants to have emptied."""
+    def decided(self, decision: Decision, now: float) -> None:
+        """Keep the runners that the decision wants to have emptied, and note what it looked for in vain."""
+        self.turns.none_aged(decision.none_aged, now)
         for job_id, runner in decision.kept:
             runner.pool.keep(job_id, runner, now + KEPT_SECONDS)
 

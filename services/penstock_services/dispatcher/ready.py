@@ -105,7 +105,7 @@ class Ready:
             self._jobs[job.job_id] = job
             shape = self.shape(job)
             if not shape.holds:
-                self._line(job, shape, self._jobs).add((job.queued_at.timestamp(), job.job_id, job))
+                self._line(job, shape, self._jobs).add(job)
                 continue
             self._holding.setdefault((job.pool, shape), {})[job.job_id] = job
             if (job.pool, shape) in self._open:
@@ -157,8 +157,7 @@ class Ready:
         for job in free:
             self._free[job.job_id] = job
             self._free_since[job.job_id] = now
-            line = self._line(job, self.shape(job), self._free)
-            line.add((job.queued_at.timestamp(), job.job_id, job))
+            self._line(job, self.shape(job), self._free).add(job)
 
     def free_since(self, job_id: str) -> float | None:
         """Since when it is the turn of a job with holds, monotonic seconds; None for all others."""

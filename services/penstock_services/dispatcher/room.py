@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush, heapreplace
+from heapq import heappop, heappush
 
 from penstock.events.jobs import ReadyJob
 from penstock_services.dispatcher.ready import Shape
-from penstock_services.dispatcher.runners import Fit, Pool, Rank, Runner
+from penstock_services.dispatcher.runners import Fit, Pool, Runner
 
 EMPTIED_AT_ONCE = 4
 """Of so many runners of a pool at most one, and always one, is emptied for large jobs."""
@@ -23,15 +23,21 @@ class Room:
         """Names of runners that take nothing by order."""
         self._silent_before = now - silent_seconds
         self._most_ahead = most_ahead
-        self._heaps: dict[int, list[Rank]] = {}
+        self._lines: dict[int, _Line] = {}
         self._given: dict[int, tuple[int, float, int]] = {}
         """By runner: attempts, cores and memory that this decision adds."""
         self._kept = pool.kept(now)
-        self._emptying = {runner.number for runner in self._kept.values()}
+        self.emptying = {runner.number for runner in self._kept.values()}
+        """Numbers of the runners that are kept."""
 
     def is_kept(self, job: ReadyJob) -> bool:
         """Whether a runner is being emptied for the job."""
         return job.job_id in self._kept
+
+    def is_full(self, ahead: float) -> bool:
+        """Whether no runner has a slot left, `ahead` times its slots beyond them counted; seldom says no in vain."""
+        runner = self._line(self._pool.everyone()).first()
+        return runner is None or not self._has_slot(runner, ahead)
 
     def take(self, job: ReadyJob, shape: Shape, ahead: float) -> Runner | None:
         """The runner with most room for the job, which takes it; None when there is none.
@@ -39,70 +45,63 @@ class Room:
         `ahead`: so many times its slots, beyond them, may a runner hold.
         """
         kept = self._kept.get(job.job_id)
-        if kept is not None and self._is_open(kept) and self._has_room(kept, shape, 0.0):
+        if kept is not None and self.is_open(kept) and self._has_room(kept, shape, 0.0):
             return self._give(kept, shape)
-        fit = self._pool.fit(shape)
-        heap = self._heap(fit)
-        passed: list[Rank] = []
+        line = self._line(self._pool.fit(shape))
+        passed: list[Runner] = []
         found: Runner | None = None
-        while heap:
-            runner = fit.members[heap[0][1]]
-            rank = self._rank(runner)
-            if heap[0] < rank:
-                heapreplace(heap, rank)  # Given something since.
-            elif heap[0] > rank:
-                heappop(heap)  # Of some time ago: a true entry is there, too.
-            elif not self._is_open(runner) or runner.number in self._emptying:
-                heappop(heap)
-            elif not self._has_slot(runner, ahead):
-                break  # None has more room than this one.
-            elif shape.sized and not self._has_room(runner, shape, ahead):
-                passed.append(heappop(heap))
-            else:
+        while (runner := line.first()) is not None and self._has_slot(runner, ahead):
+            line.pop()
+            passed.append(runner)
+            if not shape.sized or self._has_room(runner, shape, ahead):
                 found = self._give(runner, shape)
-                heapreplace(heap, self._rank(runner))
                 break
-        for rank in passed:
-            heappush(heap, rank)
+        for runner in passed:
+            line.put_back(runner)
         return found
 
     def empty_for(self, job: ReadyJob, shape: Shape) -> Runner | None:
         """The runner to be emptied for a job that found no room for long; None when enough are already."""
         kept = self._kept.get(job.job_id)
-        if kept is not None and self._is_open(kept):
+        if kept is not None and self.is_open(kept):
             return kept
         if len(self._kept) >= max(1, len(self._pool.runners) // EMPTIED_AT_ONCE):
             return None
         able = [
             runner
             for runner in self._pool.fit(shape).members.values()
-            if self._is_open(runner) and runner.number not in self._emptying and runner.is_large_enough(shape)
+            if self.is_open(runner) and runner.number not in self.emptying and runner.is_large_enough(shape)
         ]
         if not able:
             return None
         best = min(able, key=lambda runner: (runner.used_memory, runner.used_cpu, len(runner.holds), runner.number))
         self._kept[job.job_id] = best
-        self._emptying.add(best.number)
+        self.emptying.add(best.number)
         return best
 
-    def _heap(self, fit: Fit) -> list[Rank]:
-        heap = self._heaps.get(id(fit))
-        if heap is None:
-            heap = self._heaps[id(fit)] = fit.heap.copy()
-        return heap
-
-    def _rank(self, runner: Runner) -> Rank:
+    def rank(self, runner: Runner) -> int:
+        """Its rank, with what this decision gave it."""
         given = self._given.get(runner.number)
-        held, number = runner.rank
-        return (held + given[0], number) if given else (held, number)
+        return runner.rank + given[0] if given else runner.rank
 
-    def _is_open(self, runner: Runner) -> bool:
+    def is_untouched(self, runner: Runner) -> bool:
+        """Whether this decision gave it nothing."""
+        return runner.number not in self._given
+
+    def _line(self, fit: Fit) -> _Line:
+        line = self._lines.get(id(fit))
+        if line is None:
+            line = self._lines[id(fit)] = _Line(self, fit)
+        return line
+
+    def is_open(self, runner: Runner) -> bool:
+        """Whether it is there and takes jobs."""
         return (
             runner.heard_at >= self._silent_before and runner.takes_jobs() and runner.name not in self._closed
         )
 
     def _has_slot(self, runner: Runner, ahead: float) -> bool:
-        return self._rank(runner)[0] < min(int(runner.slots * ahead), self._most_ahead)
+        return self.rank(runner) < min(int(runner.slots * ahead), self._most_ahead)
 
     def _has_room(self, runner: Runner, shape: Shape, ahead: float) -> bool:
         _, cpu, memory = self._given.get(runner.number, (0, 0.0, 0))
@@ -116,3 +115,60 @@ class Room:
         held, cpu, memory = self._given.get(runner.number, (0, 0.0, 0))
         self._given[runner.number] = held + 1, cpu + shape.cpu, memory + shape.memory
         return runner
+
+
+class _Line:
+    """The runners of a fit during one decision, those with most room first.
+
+    Whoever was given something, or put back, waits in a heap of its own, so that what the pool keeps is only read.
+    """
+
+    __slots__ = ("_again", "_members", "_next", "_room", "_untouched")
+
+    def __init__(self, room: Room, fit: Fit) -> None:
+        self._room = room
+        self._members = fit.members
+        self._untouched = fit.emptiest_first()
+        self._next: Runner | None = None
+        self._again: list[tuple[int, int]] = []
+        self._go_on()
+
+    def first(self) -> Runner | None:
+        """The one with most room; None: there is none left."""
+        while self._next is not None and not self._room.is_untouched(self._next):
+            self.put_back(self._next)  # By way of another line.
+            self._go_on()
+        again = self._of_those_again()
+        if self._next is None or (again is not None and self._room.rank(again) < self._next.rank):
+            return again
+        return self._next
+
+    def pop(self) -> None:
+        """Take the first out."""
+        if self.first() is self._next:
+            self._go_on()
+        else:
+            heappop(self._again)
+
+    def put_back(self, runner: Runner) -> None:
+        """It may be looked at again."""
+        heappush(self._again, (self._room.rank(runner), runner.number))
+
+    def _of_those_again(self) -> Runner | None:
+        while self._again:
+            rank, number = self._again[0]
+            runner = self._members[number]
+            if number in self._room.emptying:
+                heappop(self._again)
+            elif self._room.rank(runner) != rank:
+                heappop(self._again)
+                self.put_back(runner)
+            else:
+                return runner
+        return None
+
+    def _go_on(self) -> None:
+        room = self._room
+        self._next = next(
+            (one for one in self._untouched if room.is_open(one) and one.number not in room.emptying), None
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from heapq import heapify, heappush
 from typing import NamedTuple
 
 from penstock.events.workers import Heartbeat, Offer, WorkerState
@@ -18,8 +17,6 @@ Kind = tuple[str, str, str]
 """Tenant, pool and executor: jobs of a kind are taken to last about as long."""
 Asked = tuple[str, tuple[str, ...], str]
 """What decides whether a runner can ever take a job, its size left out: executor, labels, architecture."""
-Rank = tuple[int, int]
-"""Attempts held less slots, and the runner's number: the least is the runner with most room."""
 
 _numbers = itertools.count()
 IDLE_ACCOUNT = 0.5
@@ -69,9 +66,9 @@ class Runner:
         pool.runners[self.number] = self
 
     @property
-    def rank(self) -> Rank:
-        """See Rank."""
-        return len(self.holds) - self.slots, self.number
+    def rank(self) -> int:
+        """Attempts held less slots: the least is the runner with most room."""
+        return len(self.holds) - self.slots
 
     def can(self, asked: Asked) -> bool:
         """Whether it can run such a job, its size left out."""
@@ -148,24 +145,36 @@ class Runner:
 
 
 class Fit:
-    """The runners of a pool that can take jobs of one kind, those with most room first.
+    """The runners of a pool that can take jobs of one kind, by how full they are."""
 
-    The heap may have entries that are no longer true; the true one of each runner is always among them.
-    """
-
-    __slots__ = ("heap", "members")
+    __slots__ = ("_at", "members", "ranks")
 
     def __init__(self, runners: Iterator[Runner]) -> None:
-        self.members = {runner.number: runner for runner in runners}
-        self.heap = [runner.rank for runner in self.members.values()]
-        heapify(self.heap)
+        self.members: dict[int, Runner] = {}
+        self.ranks: dict[int, dict[int, Runner]] = {}
+        """Runners by rank, in each the one first that has been so for longest."""
+        self._at: dict[int, int] = {}
+        for runner in runners:
+            self.members[runner.number] = runner
+            self._put(runner)
 
     def changed(self, runner: Runner) -> None:
         """Its rank did."""
-        heappush(self.heap, runner.rank)
-        if len(self.heap) > 4 * len(self.members) + 64:
-            self.heap = [member.rank for member in self.members.values()]
-            heapify(self.heap)
+        before = self._at[runner.number]
+        if before != runner.rank:
+            del self.ranks[before][runner.number]
+            if not self.ranks[before]:
+                del self.ranks[before]
+            self._put(runner)
+
+    def _put(self, runner: Runner) -> None:
+        self.ranks.setdefault(runner.rank, {})[runner.number] = runner
+        self._at[runner.number] = runner.rank
+
+    def emptiest_first(self) -> Iterator[Runner]:
+        """All of them; nothing may change meanwhile."""
+        for rank in sorted(self.ranks):
+            yield from self.ranks[rank].values()
 
     def largest(self) -> tuple[float, int]:
         """Cores and bytes of memory of the largest of them, each for itself."""
@@ -183,7 +192,7 @@ class Pool:
         self.runners: dict[int, Runner] = {}
         self.version = 0
         """Goes up whenever what its runners can do changes."""
-        self._fits: dict[Asked, Fit] = {}
+        self._fits: dict[Asked | None, Fit] = {}
         self._changed: dict[int, Runner] = {}
         self._accounts: dict[str, Account] = {}
         self._kept: dict[str, tuple[Runner, float]] = {}
@@ -199,7 +208,13 @@ class Pool:
 
     def fit(self, shape: Shape) -> Fit:
         """Those that can take a job of the shape, its size left out."""
-        asked = (shape.executor, shape.labels, shape.arch)
+        return self._fit((shape.executor, shape.labels, shape.arch))
+
+    def everyone(self) -> Fit:
+        """Those that take any job at all."""
+        return self._fit(None)
+
+    def _fit(self, asked: Asked | None) -> Fit:
         if self._changed:
             for fit in self._fits.values():
                 for number, runner in self._changed.items():
@@ -208,7 +223,8 @@ class Pool:
             self._changed.clear()
         found = self._fits.get(asked)
         if found is None:
-            runners = (runner for runner in self.runners.values() if runner.can(asked))
+            able = self.runners.values()
+            runners = (runner for runner in able if (runner.can(asked) if asked else runner.slots))
             found = self._fits[asked] = Fit(runners)
         return found
 
@@ -236,10 +252,9 @@ class Pool:
             if until > now and runner.number in self.runners
         }
 
-    def used(self, tenant: str, now: float) -> float:
-        """What a tenant had of the pool: decayed slot-seconds."""
-        account = self._accounts.get(tenant)
-        return account.used(now) if account else 0.0
+    def used(self, now: float) -> dict[str, float]:
+        """What each tenant had of the pool, as far as it had anything: decayed slot-seconds."""
+        return {tenant: account.used(now) for tenant, account in self._accounts.items()}
 
     def attempts(self, tenant: str) -> int:
         """How many a tenant has in the pool."""

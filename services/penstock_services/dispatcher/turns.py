@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Final
 
 from penstock_services.dispatcher.locks import Name
+
+LOOK_SECONDS: Final = 1.0
+"""How often jobs that wait for too long are looked for, while there are none."""
 
 
 class Turns:
@@ -16,6 +20,7 @@ class Turns:
         self._served: dict[tuple[str, str], int] = {}
         self.count = 0
         """Turns for age so far."""
+        self._none_aged: dict[str, float] = {}
         self._closed: dict[Name, float] = {}
 
     def since_aged(self, pool: str) -> int:
@@ -25,6 +30,14 @@ class Turns:
     def served(self, pool: str, tenant: str) -> int:
         """When the tenant's last turn for age was: a number that only grows; 0: never."""
         return self._served.get((pool, tenant), 0)
+
+    def may_be_aged(self, pool: str, now: float) -> bool:
+        """Whether it is time to look for jobs that wait for too long again."""
+        return now - self._none_aged.get(pool, -math.inf) >= LOOK_SECONDS
+
+    def none_aged(self, pools: Iterable[str], now: float) -> None:
+        """There were none in these."""
+        self._none_aged.update(dict.fromkeys(pools, now))
 
     def granted(self, grants: Iterable[tuple[str, str, bool]]) -> None:
         """These were granted: pool, tenant, and whether for age."""

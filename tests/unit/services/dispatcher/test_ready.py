@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from penstock.core.lanes import LANES
 from penstock.events.jobs import ReadyJob
-from penstock_services.dispatcher.line import Line
+from penstock_services.dispatcher.line import Line, age_of
 from penstock_services.dispatcher.ready import Ready, shape_of
 from tests.unit.services.dispatcher.field import Field, job
 
 
 def ids(ready: Ready, level: str = "normal", pool: str = "default", tenant: str = "default") -> list[str]:
     shapes = ready.level(pool, level).get(tenant, {})
-    return [entry[1] for line in shapes.values() for entry in line]
+    return [one.job_id for line in shapes.values() for one in line]
 
 
 def test_repeats_are_ignored_and_what_is_gone_is_forgotten() -> None:
@@ -92,10 +92,10 @@ def test_whatever_comes_and_goes_lines_hold_the_free_jobs_in_order(
         ready = field.scene().ready
         assert len(ready) == len(there)
         for level in LANES:
-            seen = [[entry[:2] for entry in line] for line in ready.level("default", level).get("default", {}).values()]
+            seen = [[age_of(one) for one in line] for line in ready.level("default", level).get("default", {}).values()]
             assert all(line and line == sorted(line) for line in seen)
             plain = {name for name, one in there.items() if one.lane == level and not one.holds}
-            free = {entry[1] for line in seen for entry in line}
+            free = {name for line in seen for _, name in line}
             assert plain <= free <= {name for name, one in there.items() if one.lane == level}
         for line in (line for lane in LANES for line in ready.level("default", lane).get("default", {}).values()):
             assert line.size == len(list(line))
@@ -106,9 +106,9 @@ def test_a_line_forgets_what_left_it() -> None:
     line = Line(present)
     for n in range(10_000):
         present[str(n)] = one = job(str(n), at=n)
-        line.add((float(n), str(n), one))
+        line.add(one)
         if n >= 10:
             del present[str(n - 10)]
             line.discard()
-    assert [entry[1] for entry in line] == [str(n) for n in range(9990, 10_000)]
-    assert len(line._entries) < 200
+    assert [one.job_id for one in line] == [str(n) for n in range(9990, 10_000)]
+    assert len(line._jobs) < 200
