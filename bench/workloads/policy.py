@@ -1,4 +1,4 @@
-"""The dispatcher's decisions by themselves, at the size of a large installation: no servers, no time but its own."""
+"""The dispatcher's decisions by themselves, at the size of a large installation; no servers take part."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GIB: Final = 1024**3
 def policy(*, small: bool = False) -> dict[str, Any]:
     """Jobs come, are granted 100 at a time and end, while the queue stays as long as it is."""
     scale = 10 if small else 1
-    draw = random.Random(7)  # noqa: S311 - a workload, not a secret
+    draw = random.Random(7)
     made = _jobs(draw, JOBS // scale + BATCH * ROUNDS)
     memory = Memory(Policy(limit=BATCH), silent_seconds=1e9)
     _hire(memory, RUNNERS // scale)

@@ -82,11 +82,13 @@ class ReadyJob(msgspec.Struct, frozen=True):
 
 
 class Freed(msgspec.Struct, frozen=True, array_like=True):
-    """A name that has one holder less; `kind` `policy`, tenant `*`: read the policies again."""
+    """A name that `holder` holds no more; `kind` `policy`, tenant `*`: read the policies again."""
 
     tenant: str
     kind: str
     name: str
+    holder: str = ""
+    """A job, of a group its pipeline."""
 
 
 class ReadyHint(msgspec.Struct, frozen=True):

@@ -120,14 +120,13 @@ def _ready(rows: list[dict[str, Any]], source: bytes) -> Iterator[Outgoing]:
 
 
 def _freed(names: list[dict[str, str]], source: bytes) -> Iterator[Outgoing]:
-    groups: dict[str, dict[jobs.Freed, str]] = {}
+    groups: dict[str, list[jobs.Freed]] = {}
     for one in names:
-        freed = jobs.Freed(one["tenant"], one["kind"], one["name"])
-        groups.setdefault(freed.tenant, {})[freed] = one["by"]
+        groups.setdefault(one["tenant"], []).append(jobs.Freed(**one))
     for tenant, group in groups.items():
-        by = next(iter(group.values()))
+        by = group[0].holder
         headers = envelope(jobs.READY_TYPE, f"{by}/freed", "", traceparent=traceparent(by), source=source)
-        value = encode(jobs.ReadyHint(jobs=[], freed=list(group)))
+        value = encode(jobs.ReadyHint(jobs=[], freed=group))
         yield Outgoing(topics.JOBS_READY["critical"].name, tenant, value, headers)
 
 

@@ -1,4 +1,4 @@
-"""Claims what was decided, by compare-and-swap; of a batch that cannot be claimed, the offender alone ends."""
+"""Claims what was decided, by compare-and-swap; of a batch that cannot be, the offender alone ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Claimed(NamedTuple):
 
 
 class Claims:
-    """Leases of exclusive jobs and of those with locks last `exclusive_seconds`, all others `lease_seconds`."""
+    """By the leases of `jobs.claim`: of exclusive jobs and of those with locks long ones."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Claims:
                 "token": self._new_token(),
                 "session_id": choice.runner.session_id,
                 "n": choice.runner.n,
-                "waited": waited.get(choice.job.job_id),
+                "waited": waited.get(choice.job.job_id, 0.0),
             }
             for choice in choices
         ]
@@ -70,11 +70,12 @@ class Claims:
                 lease_seconds=self._lease_seconds,
                 exclusive_seconds=self._exclusive_seconds,
                 actor=self._actor,
-            )
+            ).waits
         except PoisonRow as error:
             if len(choices) == 1:
-                log.error("job cannot be claimed", job_id=choices[0].job.job_id, error=str(error))  # noqa: TRY400
-                self._refuse(changes, choices[0].job.job_id)
+                job_id = choices[0].job.job_id
+                log.error("job cannot be claimed", job_id=job_id, error=str(error))  # noqa: TRY400
+                self._refuse(changes, job_id)
                 return
             middle = len(choices) // 2
             self._claim(changes, choices[:middle], waited, waits)

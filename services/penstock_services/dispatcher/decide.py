@@ -1,13 +1,13 @@
 """Which job goes to which runner: pure, one pass over what is ready and who is free (design §6).
 
-In a pool: short immediate tasks first, then tenants below what they are guaranteed, then the lanes strictly one
-after the other. Within a lane the tenant that had the least slot-time for its weight comes first, and of its
-jobs the oldest that finds room.
+In a pool: short immediate tasks first, then tenants below what they are guaranteed, then the lanes strictly
+one after the other. Within a lane the tenant that had the least slot-time for its weight comes first, and of
+its jobs the oldest that finds room.
 
-Lower lanes do not starve: of every `age_every` grants of a pool one goes to a job of a lower lane that has waited
-for `age_seconds`, tenants in turn, of each the oldest. So a job that fits a free runner waits, from then on, for no
-more than age_every * (tenants with such jobs) * (older such jobs of its tenant + 1) grants of its pool, whatever
-comes in above it.
+Lower lanes do not starve: of every `age_every` grants of a pool one goes to a job of a lower lane that has
+waited for `age_seconds`, tenants in turn, of each the oldest. So a job that fits a free runner waits, from
+then on, for no more than age_every * (tenants with such jobs) * (older such jobs of its tenant + 1) grants of its
+pool, whatever comes in above it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SHORTEST_SECONDS: Final = 0.05
 
 
 Aged = tuple[int, datetime, str, str]
-"""A tenant's turn among those whose jobs waited for too long; since when the oldest waits, its lane, the tenant."""
+"""Of a tenant whose jobs waited for too long: its turn, since when the oldest waits, its lane, the tenant."""
 
 
 class Policy(NamedTuple):
@@ -157,7 +157,9 @@ class _Pass:
         self._pool = pool
         self._decision = decision
         self._choices = decision.choices
-        self._aged_since = datetime.fromtimestamp(scene.wall, UTC) - timedelta(seconds=scene.policy.age_seconds)
+        self._aged_since = datetime.fromtimestamp(scene.wall, UTC) - timedelta(
+            seconds=scene.policy.age_seconds
+        )
         self._fleet_pool = scene.fleet.pool(pool)
         self._room = Room(
             self._fleet_pool,
@@ -221,7 +223,9 @@ class _Pass:
             if not self._is_open(tenant):
                 continue
             granted = self._grant_one(lane, tenant, aged=True)
-            heads = [(head[1].queued_at, lane) for lane in below if (head := self._heads_of(lane, tenant).peek())]
+            heads = [
+                (head[1].queued_at, lane) for lane in below if (head := self._heads_of(lane, tenant).peek())
+            ]
             if heads and min(heads)[0] <= self._aged_since:
                 heapq.heappush(self._aged, (next(self._turn) if granted else turn, *min(heads), tenant))
             if granted:

@@ -15,7 +15,7 @@ GIB = 1024**3
 
 
 class Explainer:
-    """The reasons of one moment; those that are the same for all jobs of a tenant and shape are found once."""
+    """The reasons of one moment; one that all jobs of a tenant and shape share is found once."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -33,7 +33,7 @@ class Explainer:
             return why
         blocked = ready.locks.blocked(job.job_id)
         if blocked is not None:
-            return self._of_locks(job, blocked)
+            return self._of_locks(blocked)
         kept = self._scene.fleet.pool(job.pool).kept(self._scene.now).get(job.job_id) if shape.sized else None
         if kept is None:
             return None
@@ -65,10 +65,13 @@ class Explainer:
             text = f"no runner of pool {pool.name} has label {', '.join(missing)}"
             return Why("no-fit", text, {**detail, "labels": missing})
         if shape.arch and not any(runner.arch == shape.arch for runner in runners):
-            return Why("no-fit", f"no runner of pool {pool.name} is {shape.arch}", {**detail, "arch": shape.arch})
+            return Why(
+                "no-fit", f"no runner of pool {pool.name} is {shape.arch}", {**detail, "arch": shape.arch}
+            )
         cpu, memory = pool.fit(shape).largest()
         if cpu or memory:
-            text = f"it asks for {_size(shape)}; the largest runner that fits has {cpu:g} cores, {memory / GIB:.1f} GiB"
+            largest = f"{cpu:g} cores, {memory / GIB:.1f} GiB"
+            text = f"it asks for {_size(shape)}; the largest runner that fits has {largest}"
             detail |= {"cpu": shape.cpu, "memory": shape.memory, "largest": {"cpu": cpu, "memory": memory}}
             return Why("no-fit", text, detail)
         asked = [shape.executor, *shape.labels, *([shape.arch] if shape.arch else [])]
@@ -101,17 +104,23 @@ class Explainer:
         text = f"the rate limit of {what} opens in {seconds:.1f} s"
         return Why("rate-limit", text, {"limit": what, "opens_at": round(self._scene.wall + seconds, 3)})
 
-    def _of_locks(self, job: ReadyJob, blocked: Blocked) -> Why:
+    def _of_locks(self, blocked: Blocked) -> Why:
         if blocked.opens_at is not None:
             return self._rate(blocked.name, blocked.opens_at)
-        detail = {"name": blocked.name, "held_by": blocked.holder or None, "behind": blocked.before or None}
-        if blocked.kind == "group":
-            who = f"held by pipeline {blocked.holder}" if blocked.holder else f"wanted first by job {blocked.before}"
-            return Why("group", f"concurrency group {blocked.name} is {who}", detail)
-        if blocked.kind == "matrix":
-            text = f"{blocked.most} of its matrix run at once (max-parallel)"
-            return Why("max-parallel", text, {**detail, "most": blocked.most})
-        who = f"held by job {blocked.holder}" if blocked.holder else f"wanted first by job {blocked.before}"
+        detail: dict[str, object] = {"name": blocked.name, "most": blocked.most}
+        if blocked.holder:
+            holder = "pipeline" if blocked.kind == "group" else "job"
+            since = f" since {blocked.since}" if blocked.since else ""
+            who = f"held by {holder} {blocked.holder}{since}"
+            detail |= {"held_by": blocked.holder, "since": blocked.since or None}
+        else:
+            who = f"wanted first by job {blocked.before}"
+            detail |= {"behind": blocked.before}
+        match blocked.kind:
+            case "group":
+                return Why("group", f"concurrency group {blocked.name} is {who}", detail)
+            case "matrix":
+                return Why("max-parallel", f"{blocked.most} of its matrix run at once (max-parallel)", detail)
         mode = "shared" if blocked.most is None else "exclusive"
         return Why("lock", f"lock {blocked.name} ({mode}) is {who}", {**detail, "mode": mode})
 

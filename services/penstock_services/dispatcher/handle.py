@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
 from penstock.core.errors import DeadLetter
 from penstock.core.ids import uuid4
+from penstock.core.waiting import Why
 from penstock.events import topics
 from penstock.events.jobs import ReadyJob, ready_hint
 from penstock.events.workers import heartbeat, offer
@@ -141,7 +143,10 @@ class Dispatcher:
             rows = jobs.ready_rows(self._db, missing[begin : begin + AT_ONCE])
             memory.ready.add(msgspec.convert(rows, list[ReadyJob]))
         if took_over:
-            memory.fleet.assume(map(_lease, jobs.leases(self._db)), now)
+            leases = jobs.leases_by_session(self._db)
+            memory.fleet.assume(
+                (_lease(session, one) for session, held in leases.items() for one in held), now
+            )
         memory.turns.open_quotas()
         self._read_holders(memory.ready.locks.names())
         self._explain()
@@ -155,11 +160,9 @@ class Dispatcher:
         scene = self._memory.scene(self._clock.monotonic(), self._clock.now())
         changed = self._telling.changed(scene)
         if changed:
-            changes = Changes()
-            items = [{"job_id": job.job_id, "why": msgspec.to_builtins(why)} for job, why in changed]
-            jobs.explain(self._db, changes, items)
+            at = rfc3339(self._clock.now())
+            jobs.explain(self._db, [{"job_id": job.job_id, "why": _told(why, at)} for job, why in changed])
             self._telling.told(changed)
-            self._publish(changes)
 
     def _read_policies(self) -> None:
         said = msgspec.convert(policies.policies(self._db), Said)
@@ -168,7 +171,10 @@ class Dispatcher:
     def _read_holders(self, names: Sequence[Name]) -> None:
         for begin in range(0, len(names), AT_ONCE):
             some = names[begin : begin + AT_ONCE]
-            self._memory.holders(some, jobs.held(self._db, some))
+            rows = jobs.held(
+                self._db, [dict(zip(("tenant", "kind", "name"), name, strict=True)) for name in some]
+            )
+            self._memory.holders(some, rows)
 
     def _heard_at(self, record: Record) -> float:
         """When a session was heard, monotonic: what was written before this process began is as old as it is.
@@ -206,7 +212,11 @@ class Dispatcher:
             self._metrics.inc("penstock_cas_conflicts_total", len(choices) - claimed, service="dispatcher")
 
 
-def _lease(row: jobs.LeaseRow) -> Lease:
-    kind = (row.tenant, row.pool, row.executor)
-    load = Load(0, kind, row.cpu, row.memory, max(1.0, row.cpu))
-    return Lease(row.session_id, (row.job_id, row.attempt), load)
+def _told(why: Why | None, at: str) -> dict[str, Any] | None:
+    return None if why is None else {**msgspec.to_builtins(why), "at": at}
+
+
+def _lease(session_id: str, living: jobs.Living) -> Lease:
+    kind = (living.tenant, living.pool, living.executor)
+    load = Load(0, kind, living.cpu, living.memory, max(1.0, living.cpu))
+    return Lease(session_id, (living.job_id, living.attempt), load)

@@ -1,9 +1,9 @@
 """Whose turn it is at each lock: which waiting jobs could take all that they ask for, were there room.
 
-One rule for locks, groups and max-parallel: a name may be held by a newcomer when the holders and he are no more
-than each of them allows. Who waits for a name stands there in one order, the same at all names (lane, then age);
-a job may go when at each of its names it would fit behind everybody before it. Nobody holds one name while it
-waits for another, so that no ring of waiting jobs can be.
+One rule for locks, groups and max-parallel: a name may be held by a newcomer when the holders and he are no
+more than each of them allows. Who waits for a name stands there in one order, the same at all names (lane,
+then age); a job may go when at each of its names it would fit behind everybody before it. Nobody holds one name
+while it waits for another, so that no ring of waiting jobs can be.
 
 What is remembered of holders is a hint: the claim in Postgres decides, and tells of those it found.
 """
@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from penstock.core.lanes import LANES
-from penstock.events.jobs import Hold, ReadyJob
+from penstock.events.jobs import ReadyJob
 
 Name = tuple[str, str, str]
 """Tenant, kind and name."""
@@ -26,6 +26,7 @@ MOST_AHEAD: Final = 512
 _RANK: Final = {lane: rank for rank, lane in enumerate(LANES)}
 _NO_BOUND: Final = 1 << 31
 _NOBODY: Final[Set[str]] = frozenset()
+_NO_TIMES: Final[Mapping[str, str]] = {}
 
 
 class Place(NamedTuple):
@@ -48,6 +49,8 @@ class Blocked(NamedTuple):
     """The job, of a group the pipeline, that holds it; empty: nobody, but somebody is before it."""
     before: str
     """The job before it in the line; empty: none."""
+    since: str = ""
+    """Since when it holds it, as Postgres has it; empty: that was not asked for yet."""
     opens_at: float | None = None
     """Monotonic time from when its limit lets another one through."""
 
@@ -55,10 +58,11 @@ class Blocked(NamedTuple):
 class _Line:
     """One name: who holds it, who waits for it, and who of those may go as far as this name is concerned."""
 
-    __slots__ = ("holders", "immediate", "inside", "waiting")
+    __slots__ = ("holders", "immediate", "inside", "since", "waiting")
 
     def __init__(self) -> None:
         self.holders: dict[str, int] = {}
+        self.since: Mapping[str, str] = _NO_TIMES
         self.waiting: list[Place] = []
         self.inside: Set[str] = _NOBODY
         self.immediate: Set[str] = _NOBODY
@@ -135,11 +139,14 @@ class Locks:
         if line is not None and line.holders.pop(holder, None) is not None:
             self._dirty.add(name)
 
-    def held(self, name: Name, holders: Mapping[str, int | None]) -> None:
+    def held(
+        self, name: Name, holders: Mapping[str, int | None], since: Mapping[str, str] = _NO_TIMES
+    ) -> None:
         """These and nobody else hold it, as Postgres has it."""
         line = self._lines.get(name)
         if line is not None:
             line.holders = {holder: _NO_BOUND if most is None else most for holder, most in holders.items()}
+            line.since = since
             self._dirty.add(name)
 
     def close(self, name: Name, opens_at: float) -> None:
@@ -178,7 +185,7 @@ class Locks:
         return list(self._lines)
 
     def blocked(self, job_id: str) -> Blocked | None:
-        """What keeps the job back, the first of its names that does; None: nothing, or it does not wait here."""
+        """The first of its names that keeps the job back; None: none does, or it does not wait here."""
         waiter = self._waiters.get(job_id)
         if waiter is None or job_id in self._free:
             return None
@@ -187,48 +194,50 @@ class Locks:
             if job_id in line.inside:
                 continue
             at = bisect_left(line.waiting, place)
+            holder = next(iter(line.holders), "")
             return Blocked(
                 kind=name[1],
                 name=name[2],
                 most=None if place.most == _NO_BOUND else place.most,
-                holder=next(iter(line.holders), ""),
+                holder=holder,
                 before=line.waiting[at - 1].job_id if at else "",
+                since=line.since.get(holder, ""),
                 opens_at=self._closed.get(name),
             )
         return None
 
     def _walk(self, name: Name) -> None:
-        """Who may go at this name: everybody in turn, as long as the rule holds with all before him."""
+        """See anew who may go at this name."""
         line = self._lines.get(name)
         if line is None:
             return
-        inside: set[str] = set()
-        if name not in self._closed:
-            counted = set(line.holders)
-            bound = min(line.holders.values(), default=_NO_BOUND)
-            full = False
-            for place in line.waiting:
-                if place.holder in counted:  # Of a pipeline that has its turn.
-                    inside.add(place.job_id)
-                    continue
-                if full:
-                    continue
-                if len(counted) + 1 > min(bound, place.most) or len(inside) >= MOST_AHEAD:
-                    full = True
-                    if name[1] != "group":
-                        break
-                    continue
-                inside.add(place.job_id)
-                if self._may_pass(place.job_id, name):
-                    continue
-                counted.add(place.holder)
-                bound = min(bound, place.most)
+        inside = _NOBODY if name in self._closed else self._insiders(name, line)
         for job_id in inside - line.inside:
             self._move(job_id, 1, name)
         for job_id in line.inside - inside:
             self._move(job_id, -1, name)
-        line.inside = inside or _NOBODY
+        line.inside = inside
         self._moved |= line.immediate
+
+    def _insiders(self, name: Name, line: _Line) -> Set[str]:
+        """Everybody in turn while the rule holds with all before him; of a group, all of its pipeline."""
+        inside: set[str] = set()
+        counted = set(line.holders)
+        bound = min(line.holders.values(), default=_NO_BOUND)
+        full = False
+        for place in line.waiting:
+            if place.holder in counted:  # Of a pipeline that has its turn.
+                inside.add(place.job_id)
+                continue
+            full = full or len(counted) >= min(bound, place.most) or len(inside) >= MOST_AHEAD
+            if not full:
+                inside.add(place.job_id)
+                if not self._may_be_passed(place.job_id, name):
+                    counted.add(place.holder)
+                    bound = min(bound, place.most)
+            elif name[1] != "group":
+                break
+        return inside or _NOBODY
 
     def _move(self, job_id: str, step: int, name: Name) -> None:
         waiter = self._waiters[job_id]
@@ -238,7 +247,7 @@ class Locks:
             # At its other names it may or may not be passed from now on.
             self._dirty.update(other for other in waiter.places if other != name)
 
-    def _may_pass(self, job_id: str, name: Name) -> bool:
+    def _may_be_passed(self, job_id: str, name: Name) -> bool:
         """Whether younger jobs may go before this one: it waits elsewhere, and few have done so."""
         waiter = self._waiters[job_id]
         most = self.overtaking.get(waiter.job.pool, 0)
@@ -269,5 +278,6 @@ def names_of(jobs: Iterable[ReadyJob]) -> list[Name]:
 
 def _asked(job: ReadyJob) -> list[tuple[Name, int]]:
     return [
-        ((job.tenant, hold.kind, hold.name), _NO_BOUND if hold.most is None else hold.most) for hold in job.holds
+        ((job.tenant, hold.kind, hold.name), _NO_BOUND if hold.most is None else hold.most)
+        for hold in job.holds
     ]

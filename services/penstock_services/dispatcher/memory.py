@@ -72,25 +72,34 @@ class Memory:
         self.ready.remove([choice.job.job_id for choice in choices], claimed=True)
 
     def refused(self, waits: Iterable[Mapping[str, Any]], now: float) -> list[Name]:
-        """The claim found these closed: {tenant, kind, name, opens_in}. Returns names whose holders are not known."""
+        """The claim found these closed (rows of `admit_v1`). Returns names whose holders are not known."""
         unknown: dict[Name, None] = {}
         for wait in waits:
-            name = (wait["tenant"], wait["kind"], wait["name"])
-            if wait.get("opens_in") is not None:
-                self._close_limit(name, now + wait["opens_in"])
+            job = self.ready.get(wait["job_id"])
+            if job is None:
+                continue
+            name = (job.tenant, wait["kind"], wait["name"])
+            if wait["kind"] == "limit":
+                kind, _, called = wait["name"].partition("/")
+                self._close_limit((job.tenant, kind, called), now + wait["opens_in"])
             elif wait["kind"] == "running":
                 self.turns.close(name)
+            elif wait["kind"] == "group":
+                # Also one that has not entered yet: it is before this one.
+                holder, since = wait["holder"], wait["since"]
+                self.ready.locks.held(name, {holder: wait["most"]}, {holder: since})
             else:
                 unknown[name] = None
         return list(unknown)
 
     def holders(self, names: Iterable[Name], rows: Iterable[Mapping[str, Any]]) -> None:
-        """Who holds these names, as Postgres has it: {tenant, kind, name, holder, most}."""
-        found: dict[Name, dict[str, int | None]] = {name: {} for name in names}
+        """Who holds these names, as Postgres has it: {tenant, kind, name, holder, most, since}."""
+        found: dict[Name, list[Mapping[str, Any]]] = {name: [] for name in names}
         for row in rows:
-            found[row["tenant"], row["kind"], row["name"]][row["holder"]] = row["most"]
-        for name, holders in found.items():
-            self.ready.locks.held(name, holders)
+            found[row["tenant"], row["kind"], row["name"]].append(row)
+        for name, held in found.items():
+            most = {row["holder"]: row["most"] for row in held}
+            self.ready.locks.held(name, most, {row["holder"]: row["since"] for row in held})
 
     def _close_limit(self, name: Name, opens_at: float) -> None:
         tenant, kind, called = name

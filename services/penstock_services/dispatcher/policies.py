@@ -12,7 +12,7 @@ ANY = "*"
 
 
 class Quota(msgspec.Struct, frozen=True):
-    """What a tenant may have of a pool (`*`: of all pools together); a row of tenant `*` is for all others."""
+    """What a tenant may have of a pool (`*`: of all together); a row of tenant `*` is for all others."""
 
     tenant: str
     pool: str
@@ -121,4 +121,8 @@ class Policies:
 
     def with_minimum(self, pool: str) -> list[str]:
         """Tenants that are guaranteed slots of the pool."""
-        return [one.tenant for one in self._quotas.values() if one.pool == pool and one.minimum and one.tenant != ANY]
+        return [
+            one.tenant
+            for one in self._quotas.values()
+            if one.pool == pool and one.minimum and one.tenant != ANY
+        ]

@@ -17,7 +17,8 @@ LEVELS: Final = (IMMEDIATE, *LANES)
 
 class Shape(NamedTuple):
     """What a job asks of a runner. Jobs of a shape fit the same runners, so that only the oldest of each
-    needs to be looked at."""
+    needs to be looked at.
+    """
 
     executor: str
     labels: tuple[str, ...]
@@ -59,7 +60,7 @@ class Ready:
     """Ready jobs. Adding a job again changes nothing, so hints and re-reads may overlap.
 
     Jobs with holds stand in line for them first (`locks`), and among those to be granted only while it is
-    their turn; they stand nowhere while no runner of their pool could ever take them, so that they block none.
+    their turn; they stand nowhere while no runner of their pool could ever take them: they block none.
     """
 
     def __init__(self) -> None:

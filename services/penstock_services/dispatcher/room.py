@@ -35,7 +35,7 @@ class Room:
         return job.job_id in self._kept
 
     def is_full(self, ahead: float) -> bool:
-        """Whether no runner has a slot left, `ahead` times its slots beyond them counted; seldom says no in vain."""
+        """Whether no runner has a slot left, nor one `ahead` times its slots beyond them."""
         runner = self._line(self._pool.everyone()).first()
         return runner is None or not self._has_slot(runner, ahead)
 
@@ -74,7 +74,9 @@ class Room:
         ]
         if not able:
             return None
-        best = min(able, key=lambda runner: (runner.used_memory, runner.used_cpu, len(runner.holds), runner.number))
+        best = min(
+            able, key=lambda runner: (runner.used_memory, runner.used_cpu, len(runner.holds), runner.number)
+        )
         self._kept[job.job_id] = best
         self.emptying.add(best.number)
         return best
@@ -120,7 +122,7 @@ class Room:
 class _Line:
     """The runners of a fit during one decision, those with most room first.
 
-    Whoever was given something, or put back, waits in a heap of its own, so that what the pool keeps is only read.
+    Whoever was given something, or put back, waits in a heap, so that what the pool keeps is only read.
     """
 
     __slots__ = ("_again", "_members", "_next", "_room", "_untouched")

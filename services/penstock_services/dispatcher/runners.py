@@ -95,7 +95,15 @@ class Runner:
             self.pool.changed(self)
 
     def _profile(self) -> tuple[object, ...]:
-        return self.labels, self.executors, self.arch, self.cpu, self.memory, self.slots > 0, self.state == "DRAINING"
+        return (
+            self.labels,
+            self.executors,
+            self.arch,
+            self.cpu,
+            self.memory,
+            self.slots > 0,
+            self.state == "DRAINING",
+        )
 
     def takes_jobs(self) -> bool:
         """Whether it says that it does."""
@@ -231,7 +239,8 @@ class Pool:
     def could(self, shape: Shape) -> bool:
         """Whether any of its runners could take such a job, were it empty."""
         return any(
-            runner.takes_jobs() and runner.is_large_enough(shape) for runner in self.fit(shape).members.values()
+            runner.takes_jobs() and runner.is_large_enough(shape)
+            for runner in self.fit(shape).members.values()
         )
 
     def keep(self, job_id: str, runner: Runner, until: float) -> None:
@@ -269,7 +278,7 @@ class Pool:
         return found
 
     def forget_idle(self, now: float) -> None:
-        """Drop accounts that make no difference any more, and what is known of shapes: it is soon known again."""
+        """Drop accounts that make no difference any more, and what is known of very many shapes."""
         self._kept = {job_id: kept for job_id, kept in self._kept.items() if kept[1] > now}
         for tenant, account in list(self._accounts.items()):
             if not account.running and account.used(now) < IDLE_ACCOUNT:

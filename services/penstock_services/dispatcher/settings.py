@@ -30,11 +30,13 @@ class DispatcherSettings:
         0.25, doc="A runner's granted and unstarted jobs may keep its slots busy for so long."
     )
     age_seconds: float = setting(
-        300.0, doc="A job of a lower lane that has waited for so long gets its part of the grants of its pool."
+        300.0,
+        doc="A job of a lower lane that has waited for so long gets its part of the grants of its pool.",
     )
     age_every: int = setting(8, doc="Of so many grants one goes to a job that has waited for age_seconds.")
     reserve_seconds: float = setting(
-        60.0, doc="A job that asks for cores or memory and found no room for so long gets a runner emptied for it."
+        60.0,
+        doc="A job that asks for cores or memory and found no room for so long gets a runner emptied for it.",
     )
 
     def policy(self) -> Policy:

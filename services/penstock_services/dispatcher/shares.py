@@ -1,4 +1,4 @@
-"""What each tenant has had of a pool: slot-time, of which the older half-life by half-life counts for less."""
+"""What each tenant has had of a pool: slot-time, which counts for half after each half-life."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Telling:
         self._at = 0
 
     def changed(self, scene: Scene) -> list[tuple[ReadyJob, Why | None]]:
-        """Jobs whose reason is another than the one that was told; None: only those before it, from now on."""
+        """Jobs whose reason is not the one that was told; None: from now on only those before it."""
         explainer = Explainer(scene)
         found: list[tuple[ReadyJob, Why | None]] = []
         for job in self._some(scene.ready.jobs()):
@@ -64,5 +64,5 @@ def _same(one: Why | None, other: Why | None) -> bool:
     if one is None or other is None:
         return one is other
     if one.reason == other.reason == "rate-limit":
-        return one.detail["limit"] == other.detail["limit"]
+        return bool(one.detail["limit"] == other.detail["limit"])
     return one == other

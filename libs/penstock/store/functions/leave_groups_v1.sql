@@ -1,5 +1,5 @@
 -- Takes pipelines that are terminal out of their concurrency groups, which are freed whether or not they held them:
--- the next one may have waited behind them. Returns [{tenant, kind, name, by}], each name once; null for none.
+-- the next one may have waited behind them. Returns [{tenant, kind, name, holder}], each once; null for none.
 CREATE OR REPLACE FUNCTION leave_groups_v1(closed uuid[]) RETURNS json
 LANGUAGE sql AS $$
     WITH gone AS (
@@ -8,8 +8,6 @@ LANGUAGE sql AS $$
     ), freed AS (
         DELETE FROM holds AS h WHERE h.holder = ANY (closed)
         RETURNING h.tenant, h.kind, h.name, h.holder)
-    SELECT json_agg(f) FROM (
-        SELECT f.tenant, f.kind, f.name, min(f.holder::text) AS by
-        FROM (SELECT * FROM gone UNION ALL SELECT * FROM freed) AS f
-        GROUP BY f.tenant, f.kind, f.name ORDER BY f.tenant, f.kind, f.name) AS f
+    SELECT json_agg(f ORDER BY f.tenant, f.kind, f.name, f.holder)
+    FROM (SELECT * FROM gone UNION SELECT * FROM freed) AS f
 $$;

@@ -36,13 +36,13 @@ def job(
     asked = tuple(Hold("lock", one.lower(), 1 if one.isupper() else None) for one in locks)
     return ReadyJob(
         job_id=name, pipeline_id=pipeline, tenant=tenant, pool=pool, lane=lane, executor="noop",
-        labels=list(labels), queued_at=datetime.fromtimestamp(at, UTC), holds=asked + holds, immediate=immediate,
-        resources=Resources(cpu, memory, arch) if cpu or memory or arch else None,
+        labels=list(labels), queued_at=datetime.fromtimestamp(at, UTC), holds=asked + holds,
+        immediate=immediate, resources=Resources(cpu, memory, arch) if cpu or memory or arch else None,
     )  # fmt: skip
 
 
 class Field:
-    """A queue, a fleet and what was said about them; `give` grants and keeps account as the dispatcher does."""
+    """A queue, a fleet and what was said about them; `give` keeps account as the dispatcher does."""
 
     def __init__(self) -> None:
         self.ready = Ready()
@@ -58,7 +58,9 @@ class Field:
         self.policies = Policies(said)
         self.ready.locks.overtaking = {one.pool: one.overtaking for one in said.pools}
 
-    def runner(self, name: str = "s", slots: int = 2, *, pool: str = "default", now: float = 0.0, **more: object) -> None:
+    def runner(
+        self, name: str = "s", slots: int = 2, *, pool: str = "default", now: float = 0.0, **more: object
+    ) -> None:
         """A heartbeat that tells who it is; what it holds is left as it is known."""
         n = self.beats[name] = self.beats.get(name, 0) + 1
         size = {key: more.pop(key) for key in ("cpu", "memory", "arch") if key in more}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from tests.unit.services.dispatcher.field import Field, job
+
 from penstock.core.waiting import WAITING, Why
 from penstock.events.jobs import Hold
 from penstock_services.dispatcher.decide import Policy, pool_limit, tenant_limit
 from penstock_services.dispatcher.explain import Explainer
 from penstock_services.dispatcher.policies import PausedPool, Quota, Said
 from penstock_services.dispatcher.telling import NEW_SECONDS, Telling
-from tests.unit.services.dispatcher.field import Field, job
 
 GIB = 1024**3
 
@@ -50,8 +51,8 @@ def test_what_no_runner_has() -> None:
     field.runner("b", labels=["gpu"], cpu=8, memory=4 * GIB, arch="x86_64")
     field.ready.add(
         [
-            job("label", labels=("tpu", "gpu")), job("both", labels=("gpu", "linux")), job("arch", arch="aarch64"),
-            job("size", cpu=2, memory=32 * GIB),
+            job("label", labels=("tpu", "gpu")), job("both", labels=("gpu", "linux")),
+            job("arch", arch="aarch64"), job("size", cpu=2, memory=32 * GIB),
         ]
     )  # fmt: skip
     assert told(field, "label") == ("no-fit", "no runner of pool default has label tpu")

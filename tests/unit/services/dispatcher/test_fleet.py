@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.unit.services.dispatcher.field import job
+
 from penstock.events.jobs import ReadyJob
 from penstock.events.workers import Ended, Heartbeat, Held, Offer, Phase
 from penstock_services.dispatcher.decide import Policy, Scene, decide
@@ -10,7 +12,6 @@ from penstock_services.dispatcher.policies import Policies
 from penstock_services.dispatcher.ready import Ready, Shape
 from penstock_services.dispatcher.runners import Load
 from penstock_services.dispatcher.turns import Turns
-from tests.unit.services.dispatcher.field import job
 
 KIND = ("default", "default", "noop")
 SHAPE = Shape("noop", ())

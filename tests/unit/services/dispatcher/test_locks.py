@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.services.dispatcher.field import job
 
-from penstock.core.lanes import LANES
+from penstock.core.lanes import LANES, Lane
 from penstock.events.jobs import Hold, ReadyJob
 from penstock_services.dispatcher.locks import Locks, Name
-from tests.unit.services.dispatcher.field import job
 
 
 class Door:
@@ -49,7 +49,12 @@ def test_an_exclusive_lock_goes_to_one_after_the_other() -> None:
 
 
 def test_readers_share_until_a_writer_waits_and_do_not_pass_it() -> None:
-    door = Door(job("r1", at=1, locks="x"), job("r2", at=2, locks="x"), job("w", at=3, locks="X"), job("r3", at=4, locks="x"))
+    door = Door(
+        job("r1", at=1, locks="x"),
+        job("r2", at=2, locks="x"),
+        job("w", at=3, locks="X"),
+        job("r3", at=4, locks="x"),
+    )
     assert door.free == {"r1", "r2"}
     door.claim("r1")
     door.claim("r2")
@@ -61,7 +66,12 @@ def test_readers_share_until_a_writer_waits_and_do_not_pass_it() -> None:
 
 def test_all_or_nothing_and_nobody_behind_is_let_past() -> None:
     """First come, first served at each lock: the younger one does not take what the older one waits for."""
-    door = Door(job("a", at=1, locks="X"), job("b", at=2, locks="XY"), job("c", at=3, locks="Y"), job("d", at=4, locks="Z"))
+    door = Door(
+        job("a", at=1, locks="X"),
+        job("b", at=2, locks="XY"),
+        job("c", at=3, locks="Y"),
+        job("d", at=4, locks="Z"),
+    )
     assert door.free == {"a", "d"}
     door.claim("a")
     assert door.end("a", "x") == {"b", "d"}
@@ -69,8 +79,8 @@ def test_all_or_nothing_and_nobody_behind_is_let_past() -> None:
 
 def test_overtaking_is_bounded() -> None:
     door = Door(
-        job("a", at=1, locks="X"), job("b", at=2, locks="XY"), *(job(f"c{n}", at=3 + n, locks="Y") for n in range(4)),
-        overtaking=2,
+        job("a", at=1, locks="X"), job("b", at=2, locks="XY"),
+        *(job(f"c{n}", at=3 + n, locks="Y") for n in range(4)), overtaking=2,
     )  # fmt: skip
     assert door.free == {"a", "c0"}
     door.claim("a")
@@ -122,7 +132,9 @@ def test_a_higher_lane_goes_first_and_takes_the_turn_of_one_not_claimed_yet() ->
 
 
 def test_immediate_jobs_need_no_turn_but_free_locks() -> None:
-    door = Door(job("a", at=1, locks="X"), job("b", at=2, locks="XY"), job("i", at=3, locks="Y", immediate=True))
+    door = Door(
+        job("a", at=1, locks="X"), job("b", at=2, locks="XY"), job("i", at=3, locks="Y", immediate=True)
+    )
     assert door.free == {"a", "i"}, "the lock is free, though another waits for it"
     door.claim("i")
     door.locks.add(job("j", at=4, locks="Y", immediate=True))
@@ -160,18 +172,20 @@ def test_names_that_nobody_waits_for_are_forgotten() -> None:
     assert door.locks.names() == []
 
 
-LOCKS = st.text("AaBbCc", min_size=1, max_size=3).filter(lambda text: len({one.lower() for one in text}) == len(text))
+LOCKS = st.text("AaBbCc", min_size=1, max_size=3).filter(
+    lambda text: len({one.lower() for one in text}) == len(text)
+)
 ARRIVALS = st.lists(st.tuples(LOCKS, st.sampled_from(LANES), st.booleans()), min_size=1, max_size=24)
 
 
 @settings(deadline=None)
 @given(ARRIVALS, st.integers(0, 3), st.data())
 def test_no_lock_is_ever_held_against_the_rule_and_everybody_gets_through(
-    arrivals: list[tuple[str, str, bool]], overtaking: int, data: st.DataObject
+    arrivals: list[tuple[str, Lane, bool]], overtaking: int, data: st.DataObject
 ) -> None:
     """Claims and ends in any order: nobody waits for ever, no ring comes to be."""
     jobs = {
-        f"j{n:02d}": job(f"j{n:02d}", lane, at=n // 3, locks=locks, immediate=immediate)  # type: ignore[arg-type]
+        f"j{n:02d}": job(f"j{n:02d}", lane, at=n // 3, locks=locks, immediate=immediate)
         for n, (locks, lane, immediate) in enumerate(arrivals)
     }
     door = Door(*jobs.values(), overtaking=overtaking)
@@ -194,8 +208,9 @@ def test_no_lock_is_ever_held_against_the_rule_and_everybody_gets_through(
             # Two were free to go at once for a lock that only one can have: Postgres refuses the second.
             assert jobs[step].immediate or any(jobs[other].immediate for other in running) or overtaking
             for hold in jobs[step].holds:
-                holders = {name: next(h.most for h in jobs[name].holds if h.name == hold.name)
-                           for name in running if hold.name in {h.name for h in jobs[name].holds}}  # fmt: skip
+                holders = {
+                    name: one.most for name in running for one in jobs[name].holds if one.name == hold.name
+                }
                 door.locks.held(("default", "lock", hold.name), holders)
             assert step not in door.look()
             continue

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.services.dispatcher.field import Field, job
 
 from penstock.core.lanes import LANES
 from penstock.events.jobs import ReadyJob
 from penstock_services.dispatcher.line import Line, age_of
 from penstock_services.dispatcher.ready import Ready, shape_of
-from tests.unit.services.dispatcher.field import Field, job
 
 
 def ids(ready: Ready, level: str = "normal", pool: str = "default", tenant: str = "default") -> list[str]:
@@ -71,7 +71,9 @@ def test_a_job_with_locks_is_there_only_while_it_is_its_turn() -> None:
 @settings(deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from("+-"), st.integers(0, 9), st.sampled_from(LANES), st.sampled_from(["", "A", "b"])),
+        st.tuples(
+            st.sampled_from("+-"), st.integers(0, 9), st.sampled_from(LANES), st.sampled_from(["", "A", "b"])
+        ),
         max_size=80,
     )
 )
@@ -92,12 +94,17 @@ def test_whatever_comes_and_goes_lines_hold_the_free_jobs_in_order(
         ready = field.scene().ready
         assert len(ready) == len(there)
         for level in LANES:
-            seen = [[age_of(one) for one in line] for line in ready.level("default", level).get("default", {}).values()]
+            seen = [
+                [age_of(one) for one in line]
+                for line in ready.level("default", level).get("default", {}).values()
+            ]
             assert all(line and line == sorted(line) for line in seen)
             plain = {name for name, one in there.items() if one.lane == level and not one.holds}
             free = {name for line in seen for _, name in line}
             assert plain <= free <= {name for name, one in there.items() if one.lane == level}
-        for line in (line for lane in LANES for line in ready.level("default", lane).get("default", {}).values()):
+        for line in (
+            line for lane in LANES for line in ready.level("default", lane).get("default", {}).values()
+        ):
             assert line.size == len(list(line))
 
 
