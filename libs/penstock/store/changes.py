@@ -13,8 +13,8 @@ class Changes(msgspec.Struct):
     """Events of one or more transactions, to publish now; `outbox_ids` are deleted once all are acked.
 
     `pipelines` and `jobs` are status records, `ready` rows of the queue, `grants` and `stops` orders for
-    runners, `freed` names that lost a holder, as {tenant, kind, name, holder}, `undecided` PENDING jobs for the
-    pure decide, as {job_id, pipeline_id}, `wishes` jobs that a rule cancels, as {tenant, pipeline_id,
+    runners, `freed` names that lost a holder, as {tenant, kind, name, holder}, `undecided` PENDING jobs for
+    the pure decide, as {job_id, pipeline_id}, `wishes` jobs that a rule cancels, as {tenant, pipeline_id,
     job_id}: they are cancelled at once by whoever can, by the canceller's sweep else.
     """
 

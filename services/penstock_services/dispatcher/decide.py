@@ -6,8 +6,8 @@ its jobs the oldest that finds room.
 
 Lower lanes do not starve: of every `age_every` grants of a pool one goes to a job of a lower lane that has
 waited for `age_seconds`, tenants in turn, of each the oldest. So a job that fits a free runner waits, from
-then on, for no more than age_every * (tenants with such jobs) * (older such jobs of its tenant + 1) grants of its
-pool, whatever comes in above it.
+then on, for no more than age_every * (tenants with such jobs) * (older such jobs of its tenant + 1) grants of
+its pool, whatever comes in above it.
 """
 
 from __future__ import annotations

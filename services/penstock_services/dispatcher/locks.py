@@ -2,8 +2,8 @@
 
 One rule for locks, groups and max-parallel: a name may be held by a newcomer when the holders and he are no
 more than each of them allows. Who waits for a name stands there in one order, the same at all names (lane,
-then age); a job may go when at each of its names it would fit behind everybody before it. Nobody holds one name
-while it waits for another, so that no ring of waiting jobs can be.
+then age); a job may go when at each of its names it would fit behind everybody before it. Nobody holds one
+name while it waits for another, so that no ring of waiting jobs can be.
 
 What is remembered of holders is a hint: the claim in Postgres decides, and tells of those it found.
 """
