@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 Waiting = Literal[
-    "pool-paused", "no-runners", "no-fit", "lock", "group", "max-parallel", "quota", "rate-limit", "no-room",
+    "pool-paused", "no-runners", "no-fit", "quota", "rate-limit", "lock", "group", "max-parallel", "no-room",
     "queue",
 ]  # fmt: skip
 """In the order in which they are looked for: the first that holds is told.

@@ -23,7 +23,7 @@ class Telling:
     """Remembers what was told of each job that waits for a reason of its own."""
 
     def __init__(self) -> None:
-        self._told: dict[str, Why] = {}
+        self._told: dict[str, tuple[ReadyJob, Why]] = {}
         self._at = 0
 
     def changed(self, scene: Scene) -> list[tuple[ReadyJob, Why | None]]:
@@ -34,7 +34,9 @@ class Telling:
             if scene.wall - job.queued_at.timestamp() < NEW_SECONDS:
                 continue
             why = explainer.why(job)
-            told = self._told.get(job.job_id)
+            before, told = self._told.get(job.job_id, (job, None))
+            if before is not job:
+                told = None  # It came back into the queue, where nothing is told of it yet.
             if not _same(why, told):
                 found.append((job, why))
                 if len(found) == TOLD_AT_ONCE:
@@ -49,7 +51,7 @@ class Telling:
             if why is None:
                 self._told.pop(job.job_id, None)
             else:
-                self._told[job.job_id] = why
+                self._told[job.job_id] = job, why
 
     def _some(self, jobs: list[ReadyJob]) -> Iterable[ReadyJob]:
         if len(jobs) <= LOOKED_AT:
