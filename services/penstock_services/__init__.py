@@ -4,7 +4,7 @@
 |------------|--------------------------------------------|-------------------------------------------|
 | intake     | pipelines.requested                        | accepts or rejects pipelines              |
 | advancer   | jobs.reports                               | starts, ends, what follows in the graph   |
-| dispatcher | jobs.ready.*, workers.heartbeats, .offers  | QUEUED -> ASSIGNED                        |
+| dispatcher | jobs.ready.*, workers.heartbeats, .offers  | QUEUED -> ASSIGNED, why jobs wait          |
 | reaper     | workers.heartbeats                         | renewals, expiry, retries, every sweep    |
 | canceller  | cancel.requested                           | CANCELLED, CANCELLING                     |
 | logs       | logs.frames                                | the index of log chunks                   |

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -9,12 +10,21 @@ import msgspec
 
 from penstock.core.lanes import Lane
 from penstock.core.states import JobState, Reason
+from penstock.core.waiting import Waiting
 from penstock.events.codec import Codec
 from penstock.events.fields import Id
 
 STATUS_TYPE: Final = "dev.penstock.job.status.v1"
+WAITING_TYPE: Final = "dev.penstock.job.waiting.v1"
 READY_TYPE: Final = "dev.penstock.job.ready.v1"
 REPORT_TYPE: Final = "dev.penstock.job.report.v1"
+
+MAX_LIMITED: Final = 64
+"""Resources that one report may name."""
+MAX_LIMITED_SECONDS: Final = 86_400.0
+MAX_LIMITED_BYTES: Final = 256
+"""Of a resource's name."""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class JobStatus(msgspec.Struct, frozen=True):
@@ -39,6 +49,24 @@ class JobStatus(msgspec.Struct, frozen=True):
     duration_ms: int | None = None
     actor: str | None = None
     """Service and replica that did it; not part of the interface."""
+
+
+class JobWaiting(msgspec.Struct, frozen=True):
+    """`penstock.jobs.waiting`, key = pipeline id: why a QUEUED job waits, when that has changed.
+
+    `reason` is one of a list that may grow; null: from now on only those before it. A record may be lost or
+    come after the job was taken: what holds now is told by `GET /v1/jobs/{id}/explain`.
+    """
+
+    tenant: str
+    pipeline_id: str
+    job_id: str
+    reason: Waiting | None
+    text: str
+    """One sentence."""
+    detail: dict[str, Any]
+    """The facts in it."""
+    at: str
 
 
 class Hold(msgspec.Struct, frozen=True, array_like=True):
@@ -121,6 +149,15 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     last_seq: int = 0
     limited: list[tuple[str, float]] = []
     """Named resources that told it to wait, and for how many seconds."""
+
+
+def limited_fault(name: str, seconds: float) -> str:
+    """What is wrong with one of a report's `limited`; empty when nothing is."""
+    if not name or len(name.encode("utf-8", "surrogatepass")) > MAX_LIMITED_BYTES or _CONTROL.search(name):
+        return f"a name has 1 to {MAX_LIMITED_BYTES} bytes and no control characters"
+    if not 0 <= seconds <= MAX_LIMITED_SECONDS:  # NaN neither
+        return f"seconds are a number from 0 to {MAX_LIMITED_SECONDS:.0f}"
+    return ""
 
 
 class Reports(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -18,6 +18,7 @@ import msgspec
 import orjson
 
 from penstock.core.states import REASONS
+from penstock.core.waiting import WAITING
 from penstock.events import cancels, jobs, logs, pipelines, topics, workers
 from penstock.events.compatibility import Schema, breaks
 
@@ -55,6 +56,7 @@ ON_TOPIC: Final[Mapping[str, Record]] = {
     topics.CANCEL_REQUESTED.name: Record(cancels.REQUESTED_TYPE, cancels.CancelRequested),
     topics.PIPELINES_STATUS.name: Record(pipelines.STATUS_TYPE, pipelines.PipelineStatus),
     topics.JOBS_STATUS.name: Record(jobs.STATUS_TYPE, jobs.JobStatus),
+    topics.JOBS_WAITING.name: Record(jobs.WAITING_TYPE, jobs.JobWaiting),
     **{topic.name: _READY for topic in topics.JOBS_READY.values()},
     topics.JOBS_REPORTS.name: Record(jobs.REPORT_TYPE, jobs.Reports),
     topics.WORKERS_HEARTBEATS.name: Record(workers.HEARTBEAT_TYPE, workers.Heartbeat),
@@ -89,7 +91,8 @@ def asyncapi() -> Schema:
             "version": "1",
             "license": {"name": "Apache-2.0"},
             "description": "Topics of Penstock. Clients produce to pipelines.requested and cancel.requested, "
-            "and consume pipelines.status and jobs.status; all others are between its own services.",
+            "and consume pipelines.status, jobs.status and jobs.waiting; all others are between its own "
+            "services.",
         },
         "defaultContentType": "application/json",
         "channels": {_channel_id(topic): _channel(topic) for topic in topics.TOPICS},
@@ -157,8 +160,9 @@ def _readable(shape: Any) -> Any:
         return [_readable(part) for part in shape]
     if not isinstance(shape, dict):
         return shape
-    if shape.get("enum") == sorted(REASONS):
-        return {"type": "string", "examples": list(REASONS)}
+    for reasons in (REASONS, WAITING):
+        if shape.get("enum") == sorted(reasons):
+            return {"type": "string", "examples": list(reasons)}
     return {
         key: inspect.cleandoc(value) if key == "description" and isinstance(value, str) else _readable(value)
         for key, value in shape.items()

@@ -56,6 +56,13 @@ PIPELINES_STATUS: Final = _topic(
 JOBS_STATUS: Final = _topic(
     "jobs.status", "pipeline id", "Every transition of every job, door two.", 7 * DAY, kind="public"
 )
+JOBS_WAITING: Final = _topic(
+    "jobs.waiting",
+    "pipeline id",
+    "Why jobs wait in the queue, when that has changed.",
+    7 * DAY,
+    kind="public",
+)
 JOBS_READY: Final[dict[Lane, Topic]] = {
     lane: _topic(f"jobs.ready.{lane}", "tenant", f"Hints that jobs of lane {lane} became QUEUED.", HOUR)
     for lane in LANES
@@ -82,6 +89,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     CANCEL_REQUESTED,
     PIPELINES_STATUS,
     JOBS_STATUS,
+    JOBS_WAITING,
     *JOBS_READY.values(),
     JOBS_REPORTS,
     WORKERS_HEARTBEATS,

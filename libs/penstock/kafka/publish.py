@@ -58,6 +58,21 @@ def control(session_id: str, record: workers.Control, at: str, actor: str) -> Ou
     return Outgoing(topics.WORKERS_CONTROL.name, session_id, encode(record), headers)
 
 
+def waiting(news: Iterable[jobs.JobWaiting], actor: str) -> list[Outgoing]:
+    """One record of `jobs.waiting` for each of these."""
+    source = f"/penstock/{actor}".encode()
+    return [
+        Outgoing(
+            topics.JOBS_WAITING.name,
+            one.pipeline_id,
+            encode(one),
+            envelope(jobs.WAITING_TYPE, f"{one.job_id}/waiting/{one.at}", one.at,
+                     traceparent=traceparent(one.pipeline_id, one.job_id), source=source),
+        )
+        for one in news
+    ]  # fmt: skip
+
+
 def undecided_hints(undecided: list[dict[str, str]], at: str, actor: str) -> list[Outgoing]:
     """Ask the advancer to decide about these jobs, {job_id, pipeline_id}; a record a pipeline."""
     groups: dict[str, list[str]] = {}

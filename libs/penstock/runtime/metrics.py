@@ -19,6 +19,7 @@ CounterName = Literal[
 GaugeName = Literal[
     "penstock_queue_depth",
     "penstock_oldest_queued_seconds",
+    "penstock_waiting_jobs",
     "penstock_outbox_oldest_seconds",
     "penstock_expired_lease_oldest_seconds",
     "penstock_due_timer_oldest_seconds",
@@ -65,6 +66,10 @@ COUNTERS: Final[dict[CounterName, Metric]] = {
 GAUGES: Final[dict[GaugeName, Metric]] = {
     "penstock_queue_depth": Metric("Jobs QUEUED.", ("lane", "pool")),
     "penstock_oldest_queued_seconds": Metric("Age of the oldest job QUEUED.", ("lane", "pool")),
+    "penstock_waiting_jobs": Metric(
+        "Jobs QUEUED by why they wait, by the dispatcher of their pool; `queue`: for those before them.",
+        ("pool", "reason"),
+    ),
     "penstock_outbox_oldest_seconds": Metric("Age of the oldest event that no broker has acknowledged."),
     "penstock_expired_lease_oldest_seconds": Metric("How long the oldest lease that ran out is over."),
     "penstock_due_timer_oldest_seconds": Metric("How long the oldest timer that is due is over."),

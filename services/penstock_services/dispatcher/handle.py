@@ -32,7 +32,7 @@ from penstock_services.dispatcher.memory import Memory
 from penstock_services.dispatcher.policies import Said
 from penstock_services.dispatcher.runners import Load
 from penstock_services.dispatcher.settings import DispatcherSettings
-from penstock_services.dispatcher.telling import Telling
+from penstock_services.dispatcher.telling import Telling, news
 
 SILENT_BEATS = 1.5
 """Sessions not heard of for so many heartbeats get no job (protocol §3)."""
@@ -162,7 +162,12 @@ class Dispatcher:
         if changed:
             at = rfc3339(self._clock.now())
             jobs.explain(self._db, [{"job_id": job.job_id, "why": _told(why, at)} for job, why in changed])
+            told = (news(job, why, at) for job, why in changed)
+            self._sender.post(publish.waiting(told, self._actor), _sent)
             self._telling.told(changed)
+        self._metrics.clear("penstock_waiting_jobs")
+        for (pool, reason), count in self._telling.counted(self._memory.ready).items():
+            self._metrics.set("penstock_waiting_jobs", count, pool=pool, reason=reason)
 
     def _read_policies(self) -> None:
         said = msgspec.convert(policies.policies(self._db), Said)
@@ -214,6 +219,11 @@ class Dispatcher:
 
 def _told(why: Why | None, at: str) -> dict[str, Any] | None:
     return None if why is None else {**msgspec.to_builtins(why), "at": at}
+
+
+def _sent(error: Exception | None) -> None:
+    if error is not None:
+        log.warning("reasons not published, Postgres has them", error=str(error))
 
 
 def _lease(session_id: str, living: jobs.Living) -> Lease:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
 from penstock.core.waiting import Why
-from penstock.events.jobs import ReadyJob
+from penstock.events.jobs import JobWaiting, ReadyJob
 from penstock_services.dispatcher.decide import Scene
 from penstock_services.dispatcher.explain import Explainer
+from penstock_services.dispatcher.ready import Ready
 
 LOOKED_AT: Final = 20_000
 """Jobs whose reason is looked for in one sweep, of a longer queue in turns."""
 TOLD_AT_ONCE: Final = 1_000
 """Reasons that one sweep writes; the others follow with the next ones."""
+NO_MORE: Final = "nothing but the jobs before it"
 NEW_SECONDS: Final = 1.0
 """Nobody asks why a job waits that only just came."""
 
@@ -53,12 +56,28 @@ class Telling:
             else:
                 self._told[job.job_id] = job, why
 
+    def counted(self, ready: Ready) -> Counter[tuple[str, str]]:
+        """Ready jobs by pool and reason; those without one of their own wait for the `queue`."""
+        found = Counter((job.pool, "queue") for job in ready.jobs())
+        for job_id, why in self._told.items():
+            job = ready.get(job_id)
+            if job is not None:
+                found[job.pool, "queue"] -= 1
+                found[job.pool, why.reason] += 1
+        return found
+
     def _some(self, jobs: list[ReadyJob]) -> Iterable[ReadyJob]:
         if len(jobs) <= LOOKED_AT:
             return jobs
         begin = self._at % len(jobs)
         self._at = begin + LOOKED_AT
         return islice(jobs + jobs[: max(0, self._at - len(jobs))], begin, self._at)
+
+
+def news(job: ReadyJob, why: Why | None, at: str) -> JobWaiting:
+    """The record that tells of it."""
+    reason, text, detail = (why.reason, why.text, why.detail) if why else (None, NO_MORE, {})
+    return JobWaiting(job.tenant, job.pipeline_id, job.job_id, reason, text, detail, at)
 
 
 def _same(one: Why | None, other: Why | None) -> bool:

@@ -9,7 +9,7 @@ from penstock.events.jobs import Hold
 from penstock_services.dispatcher.decide import Policy, pool_limit, tenant_limit
 from penstock_services.dispatcher.explain import Explainer
 from penstock_services.dispatcher.policies import PausedPool, Quota, Said
-from penstock_services.dispatcher.telling import NEW_SECONDS, Telling
+from penstock_services.dispatcher.telling import NEW_SECONDS, Telling, news
 
 GIB = 1024**3
 
@@ -138,3 +138,23 @@ def test_a_long_queue_is_looked_through_in_turns() -> None:
         telling.told(news)
         seen |= {one.job_id for one, _ in news}
     assert len(seen) == 45_000
+
+
+def test_jobs_are_counted_by_pool_and_by_the_reason_that_was_told() -> None:
+    field, telling = Field(), Telling()
+    field.runner(slots=1)
+    field.ready.add([job("a", at=1), job("b", at=1, pool="gpu"), job("c", at=2), job("d", labels=("tpu",))])
+    assert telling.counted(field.ready) == {("default", "queue"): 3, ("gpu", "queue"): 1}
+    telling.told(telling.changed(field.scene(0.0, 100.0)))
+    assert telling.counted(field.ready) == {
+        ("default", "queue"): 2, ("default", "no-fit"): 1, ("gpu", "no-runners"): 1, ("gpu", "queue"): 0,
+    }  # fmt: skip
+    field.ready.remove(["d"])
+    assert telling.counted(field.ready)["default", "no-fit"] == 0
+
+
+def test_the_record_says_what_was_told_and_of_no_reason_that_there_is_none() -> None:
+    found = job("a", tenant="acme")
+    told = news(found, Why("lock", "lock db is held", {"name": "db"}), "now")
+    assert (told.tenant, told.job_id, told.reason, told.detail) == ("acme", "a", "lock", {"name": "db"})
+    assert (news(found, None, "now").reason, news(found, None, "now").detail) == (None, {})
