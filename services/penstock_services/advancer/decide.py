@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from penstock.core.states import Reason
-from penstock.events.jobs import Report, Reports
+from penstock.events.jobs import MAX_LIMITED, Report, Reports, limited_fault
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -115,8 +115,13 @@ def finish_row(report: Report, jitter: float) -> dict[str, Any]:
         "last_seq": report.last_seq,
         # A runner that is being stopped gave it back: there is nothing to wait for.
         "jitter": 0.0 if report.reason == "worker-lost" else jitter,
-        **({"limited": report.limited} if report.limited else {}),
+        **({"limited": limited} if (limited := limited_of(report)) else {}),
     }
+
+
+def limited_of(report: Report) -> list[tuple[str, float]]:
+    """Who told it to wait, without what no runner of ours would say: a report is not to be trusted."""
+    return [one for one in report.limited[:MAX_LIMITED] if not limited_fault(*one)]
 
 
 def late_row(report: Report) -> dict[str, Any]:

@@ -200,7 +200,9 @@ class Attempts:
             output.write("stderr", f"penstock: the runner could not run this job: {error}\n".encode())
             result = INFRA_ERROR
         if result.stopped and active.reason is not None:
-            result = Result(success=False, exit_code=result.exit_code, reason=active.reason)
+            result = Result(
+                success=False, exit_code=result.exit_code, reason=active.reason, limited=result.limited
+            )
         self._end(seat, result, last_seq=output.close())
 
     def _stop(self, active: _Active, reason: Reason, grace: float) -> None:
@@ -220,6 +222,7 @@ class Attempts:
                 reason=result.reason,
                 duration_ms=duration_ms,
                 last_seq=last_seq,
+                limited=list(result.limited),
             )
 
     def _give_back(self, grants: list[Grant]) -> None:

@@ -80,7 +80,7 @@ class Session:
         """No heartbeat was confirmed for too long: nothing is accepted."""
         self.beats = 0
         """Number of the newest heartbeat."""
-        self._bound = slots + look_ahead
+        self._bound = slots + look_ahead if slots else 0  # one without slots only supervises
         self._fresh = FRESH_HEARTBEATS * heartbeat_seconds
         self._start_by = START_HEARTBEATS * heartbeat_seconds
         self._unconfirmed = unconfirmed_seconds

@@ -13,7 +13,9 @@ class OfferSettings:
     """What the runner offers to dispatchers."""
 
     pool: str = setting("default", doc="The pool whose jobs this runner takes.")
-    slots: int = setting(8, doc="Attempts that may run at once.")
+    slots: int = setting(
+        8, doc="Attempts that may run at once; 0: it takes none and only sends what its folder still has."
+    )
     labels: tuple[str, ...] = setting((), doc="Labels that jobs may ask for, comma separated.")
     name: str = setting("", doc="The runner's name in statuses; host and state folder when empty.")
     look_ahead: int = setting(
@@ -24,8 +26,8 @@ class OfferSettings:
     )
 
     def __post_init__(self) -> None:
-        if self.slots < 1:
-            raise ValueError(f"PENSTOCK_SLOTS={self.slots} must be at least 1")
+        if self.slots < 0:
+            raise ValueError(f"PENSTOCK_SLOTS={self.slots} must not be negative")
         if self.look_ahead < 0:
             raise ValueError(f"PENSTOCK_LOOK_AHEAD={self.look_ahead} must not be negative")
 

@@ -42,6 +42,8 @@ class Workspace:
         self.home = home
         self.root = home / "workspace"
         self.tmp = home / "tmp"
+        self.rate_limits = home / "rate-limits"
+        """Nobody makes it but a step that was told to wait (`rate_limits`)."""
         home.mkdir(mode=0o700)
         self.root.mkdir()
         self.tmp.mkdir()
@@ -151,6 +153,7 @@ def base_environment(grant: Grant, workspace: Workspace, path: str) -> dict[str,
         "CI_ATTEMPT": str(grant.attempt),
         "CI_TENANT": grant.tenant,
         "CI_WORKSPACE": str(workspace.root),
+        "CI_RATE_LIMITS": str(workspace.rate_limits),
         "HOME": str(workspace.home),
         "TMPDIR": str(workspace.tmp),
         "PATH": path,

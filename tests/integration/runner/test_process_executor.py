@@ -80,6 +80,18 @@ def test_a_signal_is_told(on: Any) -> None:
     on(body)
 
 
+def test_a_step_that_was_told_to_wait_says_so_whatever_its_end(on: Any) -> None:
+    async def body(m: Any) -> None:
+        say = 'echo "registry 30" >> "$CI_RATE_LIMITS"'
+        result, output = await m.run(say, 'echo "hub soon" >> "$CI_RATE_LIMITS"', "exit 4")
+        assert (result.exit_code, result.limited) == (4, (("registry", 30.0),))
+        assert output.err.startswith(b"penstock: CI_RATE_LIMITS line 2: ")
+        result, _output = await m.run('test ! -e "$CI_RATE_LIMITS"')
+        assert (result.success, result.limited) == (True, ()), "each job has a file of its own"
+
+    on(body)
+
+
 def test_steps_share_the_workspace_and_stop_at_the_first_failure(on: Any) -> None:
     async def body(m: Any) -> None:
         result, output = await m.run("echo data > file", "cat file", "exit 4", "echo never")

@@ -31,13 +31,15 @@ class Result(msgspec.Struct, frozen=True):
     """How an attempt ended. `reason` says why it was no success.
 
     `stopped`: it ended because it was told to, so the reason is that of the order. `exit_code` is 128 + n
-    after signal n; None when no process ran.
+    after signal n; None when no process ran. `limited`: named resources that told it to wait, and
+    for how many seconds.
     """
 
     success: bool
     exit_code: int | None = None
     reason: Reason | None = None
     stopped: bool = False
+    limited: tuple[tuple[str, float], ...] = ()
 
 
 class Output(Protocol):

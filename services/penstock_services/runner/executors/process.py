@@ -15,7 +15,7 @@ from penstock.core.states import Reason
 from penstock.definition.model import JobSpec, Step
 from penstock.events.jobs import Grant
 from penstock.runtime.log import logger
-from penstock_services.runner import checkout
+from penstock_services.runner import checkout, rate_limits
 from penstock_services.runner.executors import ExecutorPlace, Output, Result
 from penstock_services.runner.pipes import Pipes
 from penstock_services.runner.processes import Ended, Guard, GuardLost
@@ -117,6 +117,8 @@ class ProcessExecutor:
             try:
                 pipes.hand_to(guard)
                 result = await steps.run(guard, running)
+                limited = rate_limits.read(workspace.rate_limits, output)
+                result = msgspec.structs.replace(result, limited=limited) if limited else result
             except GuardLost:
                 log.warning("guard lost", job_id=grant.job_id, attempt=grant.attempt)
                 await self._place.guards.bury(guard)

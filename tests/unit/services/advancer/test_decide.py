@@ -73,3 +73,16 @@ def test_a_failure_without_a_reason_is_an_exit_code() -> None:
     assert finish_row(report("a", "ended"), 0.5)["reason"] == "exit-code"
     success = Report(job_id="a", attempt=1, token="t", kind="ended", success=True, reason="signal")
     assert finish_row(success, 0.5)["reason"] is None
+
+
+def test_what_it_was_told_to_wait_for_is_passed_on_but_never_trusted() -> None:
+    def limited(*given: tuple[str, float]) -> object:
+        told = Report(job_id="a", attempt=1, token="t", kind="ended", limited=list(given))
+        return finish_row(told, 0.5).get("limited")
+
+    assert limited() is None
+    assert limited(("registry", 30.0), ("hub", 0.0)) == [("registry", 30.0), ("hub", 0.0)]
+    odd = [("", 1.0), ("a\0b", 1.0), ("n" * 257, 1.0), ("x", -1.0), ("x", 86_401.0), ("x", float("nan"))]
+    assert limited(*odd) is None
+    assert limited(*odd, ("good", 1.0)) == [("good", 1.0)]
+    assert limited(*((f"n{n}", 1.0) for n in range(1_000))) == [(f"n{n}", 1.0) for n in range(64)]

@@ -409,6 +409,50 @@ def test_the_next_process_tells_the_ends_that_its_predecessor_could_not(
     assert list((tmp_path / "runner-0" / "spool").iterdir()) == []
 
 
+def test_one_without_slots_only_supervises(within: Any, new_grant: NewGrant, tmp_path: Path) -> None:
+    """It sends what an earlier life left in its folder, and takes no jobs."""
+    grant = new_grant()
+
+    async def lose(it: Any) -> None:
+        it.transport.grant(grant)
+        it.held.outputs[await it.held.started.get()].write("stdout", b"hello\n")
+        it.held.end(grant.job_id, SUCCESS)
+        await it.transport.report("started")
+        await it.transport.report("ended")
+
+    async def supervise(it: Any) -> None:
+        assert (await it.transport.heartbeats.get()).slots == 0
+        it.agent._reporter.tick()
+        assert (await it.transport.report("ended")).job_id == grant.job_id
+        head, _payload = await it.transport.sent.get()
+        assert head.job_id == grant.job_id
+        for executor in ("held", "noop"):
+            unwanted = new_grant(executor)
+            it.transport.grant(unwanted)
+            assert (await it.transport.report("released")).job_id == unwanted.job_id
+        assert it.agent._session.held() == []
+
+    within(lose)
+    within(supervise, slots=0)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_who_told_it_to_wait_is_in_its_report(within: Any, new_grant: NewGrant, stopped: bool) -> None:
+    async def body(it: Any) -> None:
+        grant = new_grant()
+        it.transport.grant(grant)
+        await it.transport.report("started")
+        await it.held.started.get()
+        it.held.stoppable = False
+        if stopped:
+            it.transport.control(stop=[Stop(grant.job_id, 1)])
+        limited = (("registry", 30.0),)
+        it.held.end(grant.job_id, Result(success=False, exit_code=1, stopped=stopped, limited=limited))
+        assert (await it.transport.report("ended")).limited == [("registry", 30.0)]
+
+    within(body)
+
+
 def test_draining_gives_back_stops_reports_and_says_goodbye(within: Any, new_grant: NewGrant) -> None:
     async def body(it: Any) -> None:
         running, waiting = new_grant(grace=60), new_grant()

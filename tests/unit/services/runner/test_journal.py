@@ -31,6 +31,12 @@ def test_an_end_that_was_not_settled_is_there_for_the_next_process(path: Path) -
     assert Journal(path).leftovers == [entry("a", exit_code=3, last_seq=7)]
 
 
+def test_who_told_it_to_wait_outlives_the_process(path: Path) -> None:
+    limited = [("registry", 30.0), ("docker hub", 0.5)]
+    Journal(path).append([entry("a", limited=limited)], 1.0)
+    assert Journal(path).leftovers == [entry("a", limited=limited)]
+
+
 @pytest.mark.parametrize("kind", ["started", "released"])
 def test_only_ends_outlive_their_process(path: Path, kind: str) -> None:
     Journal(path).append([entry("a", kind)], 1.0)

@@ -32,7 +32,7 @@ def test_the_flat_names_of_the_variables() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("PENSTOCK_SLOTS", "0"),
+        ("PENSTOCK_SLOTS", "-1"),
         ("PENSTOCK_LOOK_AHEAD", "-1"),
         ("PENSTOCK_KEEP_WORKSPACE", "sometimes"),
         ("PENSTOCK_UNCONFIRMED_SECONDS", "14"),

@@ -135,6 +135,7 @@ def test_the_environment_names_the_job_and_its_commit(
         "CI_ATTEMPT": "2",
         "CI_TENANT": "default",
         "CI_WORKSPACE": str(workspace.root),
+        "CI_RATE_LIMITS": str(workspace.home / "rate-limits"),
         "CI_REPO": "https://example.org/r.git",
         "CI_COMMIT_SHA": "a" * 40,
         "CI_COMMIT_BRANCH": "main",
