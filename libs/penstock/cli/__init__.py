@@ -29,6 +29,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "show": ("penstock.cli.show:show", "Show a pipeline and its jobs."),
     "logs": ("penstock.cli.logs:logs", "Print or follow the log of a job."),
     "cancel": ("penstock.cli.cancel:cancel", "Cancel a pipeline or a job."),
+    "explain": ("penstock.cli.explain:explain", "Say why a job waits, or is in its state."),
+    "promote": ("penstock.cli.explain:promote", "Raise the lane of a job."),
     "rerun": ("penstock.cli.rerun:rerun", "Run an ended pipeline again, or what of it failed."),
     "chaos": (
         "penstock.cli.chaos:chaos",
@@ -42,7 +44,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("penstock.cli.status:status", "Publish status records again."),
     "tenant": ("penstock.cli.tenant:tenant", "List tenants and make new ones."),
     "token": ("penstock.cli.token:token", "Make, list and revoke tokens."),
-    "runner": ("penstock.cli.runner:runner", "Run one more runner."),
+    "quota": ("penstock.cli.quota:quota", "Say what tenants may have of pools."),
+    "limit": ("penstock.cli.limit:limit", "Bound how many jobs start in a second."),
+    "pool": ("penstock.cli.pool:pool", "List pools, pause and resume them."),
+    "runner": ("penstock.cli.runner:runner", "Run one more runner; list, drain, quarantine and resume them."),
     "topics": ("penstock.cli.topics:topics", "Create the topics, or compare them with the cluster."),
 }
 # \b keeps click from filling the lines.

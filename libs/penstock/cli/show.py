@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from penstock.cli import exit_codes
+from penstock.cli.ansi import printable
 from penstock.cli.gateway import connect, url_option
 from penstock.cli.output import json_flag, print_json
 from penstock.cli.reference import find_pipeline
@@ -101,6 +102,8 @@ def _job(view: PipelineView, job: JobView, width: int, now: float) -> str:
         parts.append(reason)
     elif job.state == "PENDING" and (unmet := view.unmet(job)):
         parts.append(f"waits for {', '.join(unmet)}")
+    elif job.waiting:
+        parts.append(f"waits: {printable(job.waiting)}")
     return " ".join(parts)
 
 

@@ -59,6 +59,15 @@ def create(name: str, as_json: bool) -> int:
     return exit_codes.OK
 
 
+def require_tenant(db: Database, tenant: str) -> None:
+    """Raise RejectInput when nobody is registered under this name."""
+    from penstock.store.tenants import known_tenants
+
+    if not known_tenants(db, [tenant]):
+        hint = f"`penstock tenant create {tenant}` registers it"
+        raise RejectInput(Problem(f"there is no tenant {tenant!r}", hint=hint))
+
+
 @contextmanager
 def database() -> Iterator[Database]:
     """The Postgres that the environment or the running stack names."""

@@ -8,7 +8,7 @@ import click
 
 from penstock.cli import exit_codes
 from penstock.cli.output import json_flag, print_json, print_table
-from penstock.cli.tenant import database
+from penstock.cli.tenant import database, require_tenant
 from penstock.cli.words import ago, timestamp
 from penstock.core.errors import Problem, RejectInput
 from penstock.core.ids import is_uuid
@@ -33,11 +33,9 @@ def token() -> None:
 def create(tenant: str, scopes: Sequence[str], name: str, as_json: bool) -> int:
     """Make a token and print it: it is shown only now, as only its SHA-256 is kept."""
     with database() as db:
-        from penstock.store.tenants import add_token, known_tenants, new_token
+        from penstock.store.tenants import add_token, new_token
 
-        if not known_tenants(db, [tenant]):
-            hint = f"`penstock tenant create {tenant}` registers it"
-            raise RejectInput(Problem(f"there is no tenant {tenant!r}", hint=hint))
+        require_tenant(db, tenant)
         text = new_token()
         token_id = add_token(db, text, tenant=tenant, name=name, scopes=list(dict.fromkeys(scopes)))
     if as_json:

@@ -33,6 +33,8 @@ class JobView:
     stage: str = ""
     level: int = 0
     needs: Sequence[str] = ()
+    waiting: str = ""
+    """Why it waits, of one that is QUEUED, as the gateway said when it was asked."""
     silent: bool = False
     """Its executor has no output."""
 
@@ -108,6 +110,8 @@ class PipelineView:
                 job.duration_ms = found["duration_ms"] if found["terminal"] else None
                 started = found["started_at"]
                 job.running_since = timestamp(started) if started else None
+                waiting = found.get("waiting")
+                job.waiting = waiting["text"] if waiting else ""
 
     def ordered(self) -> list[JobView]:
         """All jobs: level by level, by name within one."""

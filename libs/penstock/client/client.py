@@ -9,7 +9,18 @@ from urllib.parse import quote
 
 import orjson
 
-from penstock.client.records import Attempt, Job, LogEnd, LogLine, Pipeline, Receipt, Rerun, Status
+from penstock.client.records import (
+    Attempt,
+    Explanation,
+    Job,
+    LogEnd,
+    LogLine,
+    Pipeline,
+    Promotion,
+    Receipt,
+    Rerun,
+    Status,
+)
 from penstock.client.streams import server_sent_events
 from penstock.client.wire import Wire
 from penstock.core.errors import StopProcess
@@ -78,6 +89,14 @@ class Client:
     def attempts(self, job_id: str) -> Sequence[Attempt]:
         """All attempts of a job, the first one first."""
         return cast("Sequence[Attempt]", self._wire.call("GET", f"/v1/jobs/{job_id}/attempts")["attempts"])
+
+    def explain(self, job_id: str) -> Explanation:
+        """Why a job is in its state."""
+        return cast("Explanation", self._wire.call("GET", f"/v1/jobs/{job_id}/explain"))
+
+    def promote(self, job_id: str, lane: str) -> Promotion:
+        """Raise its lane. Raises `Refused` with status 409 when it has ended or is in a higher one."""
+        return cast("Promotion", self._wire.call("POST", f"/v1/jobs/{job_id}/promote", body={"lane": lane}))
 
     def rerun(self, pipeline_id: str, *, failed: bool = False, from_job: str = "", key: str = "") -> Rerun:
         """Run an ended pipeline again: all of it, its `failed` jobs, or this job; and what comes after them.

@@ -57,11 +57,49 @@ class Attempt(TypedDict):
     last_seq: int | None
     worker: str
     worker_name: str | None
+    unblocked_at: NotRequired[str | None]
     assigned_at: str
     started_at: str | None
     ended_at: str | None
     late: NotRequired[str | None]
     late_at: NotRequired[str | None]
+
+
+class Waiting(TypedDict):
+    """Why a QUEUED job waits, in a word and in a sentence."""
+
+    reason: str
+    text: str
+
+
+class Explanation(TypedDict):
+    """Why a job is in its state: `reason` in a word, `text` in a sentence, `detail` the facts in it.
+
+    `position` is its place by age in its pool and lane, `ahead` counts all that come before it in its pool.
+    """
+
+    job_id: str
+    pipeline_id: str
+    name: str
+    state: str
+    pool: str
+    lane: str
+    reason: str | None
+    text: str
+    detail: dict[str, Any]
+    queued_at: str | None
+    at: str
+    position: NotRequired[int]
+    ahead: NotRequired[int]
+
+
+class Promotion(TypedDict):
+    """The job is in this lane; `promoted` is false when it was before."""
+
+    job_id: str
+    lane: str
+    promoted: bool
+    url: str
 
 
 class Job(TypedDict):
@@ -88,6 +126,7 @@ class Job(TypedDict):
     changed_at: str
     source_job_id: NotRequired[str | None]
     level: NotRequired[int]
+    waiting: NotRequired[Waiting | None]
     attempts: NotRequired[list[Attempt]]
 
 

@@ -18,6 +18,10 @@ Waiting = Literal[
 WAITING: Final[tuple[Waiting, ...]] = get_args(Waiting)
 
 
+NO_MORE: Final = "nothing but the jobs before it"
+"""The sentence of `queue`."""
+
+
 class Why(msgspec.Struct, frozen=True, omit_defaults=True):
     """The reason, one sentence for people, and for programs the facts in it."""
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, LiteralString, NamedTuple
 
+from penstock.core.waiting import NO_MORE
 from penstock.store.database import Database
 
 
-def _utc(column: LiteralString) -> LiteralString:
-    """A time as text whose form does not depend on the session."""
+def utc(column: LiteralString) -> LiteralString:
+    """SQL for a time as text whose form does not depend on the session."""
     return "to_char(" + column + " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 
@@ -25,8 +26,8 @@ _PIPELINE: LiteralString = (
     " 'counts', CASE WHEN p.finished_at IS NOT NULL THEN p.counts ELSE ("
     "SELECT coalesce(json_object_agg(c.state, c.jobs ORDER BY c.state), '{}') FROM ("
     "SELECT n.state, count(*) AS jobs FROM jobs AS n WHERE n.pipeline_id = p.id GROUP BY n.state) AS c) END,"
-    " 'created_at', " + _utc("p.created_at") + ", 'changed_at', " + _utc("p.changed_at") + ","
-    " 'started_at', " + _utc("p.started_at") + ", 'finished_at', " + _utc("p.finished_at") + ")"
+    " 'created_at', " + utc("p.created_at") + ", 'changed_at', " + utc("p.changed_at") + ","
+    " 'started_at', " + utc("p.started_at") + ", 'finished_at', " + utc("p.finished_at") + ")"
 )
 
 _JOB: LiteralString = (
@@ -35,13 +36,20 @@ _JOB: LiteralString = (
     " ('SUCCESS', 'FAILED', 'CANCELLED', 'SKIPPED'), 'version', j.version, 'reason', j.reason,"
     " 'attempt', j.attempt, 'tries', j.tries, 'exit_code', j.exit_code, 'duration_ms', j.duration_ms,"
     " 'pool', j.pool, 'lane', j.lane, 'labels', s.labels, 'executor', s.executor, 'worker', j.session_id,"
+    " 'resources', s.resources, 'immediate', s.immediate, 'locks', (SELECT coalesce(json_agg("
+    "json_build_object('name', h ->> 1, 'mode', CASE WHEN h ->> 2 IS NULL THEN 'shared' ELSE 'exclusive' END)"
+    "), '[]') FROM json_array_elements(s.holds) AS h WHERE h ->> 0 = 'lock'),"
+    " 'waiting', CASE WHEN j.state = 'QUEUED' THEN json_build_object("
+    "'reason', coalesce(r.why ->> 'reason', 'queue'),"
+    " 'text', coalesce(r.why ->> 'text', '" + NO_MORE + "')) END,"
     " 'continue_on_error', j.continue_on_error, 'if', s.condition, 'source_job_id', s.source_job_id,"
-    " 'started_at', " + _utc("coalesce(l.started_at, a.started_at)") + ","
+    " 'started_at', " + utc("coalesce(l.started_at, a.started_at)") + ","
     " 'finished_at', CASE WHEN j.state IN ('SUCCESS', 'FAILED', 'CANCELLED', 'SKIPPED')"
-    " THEN " + _utc("j.changed_at") + " END, 'changed_at', " + _utc("j.changed_at") + ")"
+    " THEN " + utc("j.changed_at") + " END, 'changed_at', " + utc("j.changed_at") + ")"
 )
 _OF_JOB: LiteralString = (
     " FROM jobs AS j JOIN job_specs AS s ON s.job_id = j.id LEFT JOIN leases AS l ON l.job_id = j.id"
+    " LEFT JOIN ready AS r ON r.job_id = j.id"
     " LEFT JOIN attempts AS a ON a.job_id = j.id AND a.attempt = j.attempt"
 )
 
@@ -101,7 +109,7 @@ def pipeline(db: Database, tenant: str, pipeline_id: str) -> dict[str, Any] | No
         found = db.one(
             "SELECT json_build_object('tenant', r.tenant, 'pipeline_id', r.pipeline_id, 'request_id', r.key,"
             " 'state', r.state, 'terminal', false, 'counts', json_build_object(),"
-            " 'created_at', " + _utc("r.received_at") + ") FROM requests AS r"
+            " 'created_at', " + utc("r.received_at") + ") FROM requests AS r"
             " WHERE r.state = 'RECEIVED' AND r.pipeline_id = %s::uuid AND r.tenant = %s",
             (pipeline_id, tenant),
         )
@@ -116,7 +124,7 @@ def request(db: Database, tenant: str, key: str) -> dict[str, Any] | None:
     found: dict[str, Any] | None = db.one(
         "SELECT json_build_object('tenant', r.tenant, 'request_id', r.key, 'pipeline_id', r.pipeline_id,"
         " 'state', coalesce(p.state, r.state), 'reason', p.reason, 'errors', p.errors,"
-        " 'received_at', " + _utc("r.received_at") + ")"
+        " 'received_at', " + utc("r.received_at") + ")"
         " FROM requests AS r LEFT JOIN pipelines AS p ON p.id = r.pipeline_id AND p.tenant = r.tenant"
         " WHERE r.tenant = %s AND r.key = %s",
         (tenant, key),
@@ -164,7 +172,7 @@ def job(db: Database, tenant: str, job_id: str) -> dict[str, Any] | None:
         )
     ]
     found["created_at"], found["queued_at"] = db.rows(
-        "SELECT " + _utc("min(t.at)") + ", " + _utc("max(t.at) FILTER (WHERE t.state = 'QUEUED')") + ""
+        "SELECT " + utc("min(t.at)") + ", " + utc("max(t.at) FILTER (WHERE t.state = 'QUEUED')") + ""
         " FROM job_transitions AS t WHERE t.job_id = %s::uuid",
         (job_id,),
     )[0]
@@ -211,7 +219,7 @@ def history(db: Database, tenant: str, pipeline_id: str) -> History:
         "SELECT json_build_object('tenant', p.tenant, 'pipeline_id', p.id, 'request_id', p.request_id,"
         " 'name', p.name, 'version', t.version, 'state', t.state, 'previous', t.previous,"
         " 'terminal', t.state IN ('REJECTED', 'SUCCESS', 'FAILED', 'CANCELLED'), 'reason', t.reason,"
-        " 'at', " + _utc("t.at") + ", 'counts', t.counts, 'git', p.git, 'errors', p.errors,"
+        " 'at', " + utc("t.at") + ", 'counts', t.counts, 'git', p.git, 'errors', p.errors,"
         " 'rerun_of', p.rerun_of)"
         " FROM pipelines AS p JOIN pipeline_transitions AS t ON t.pipeline_id = p.id"
         " WHERE p.id = %(id)s::uuid AND p.tenant = %(tenant)s ORDER BY t.version",
@@ -221,7 +229,7 @@ def history(db: Database, tenant: str, pipeline_id: str) -> History:
         "SELECT json_build_object('tenant', t.tenant, 'pipeline_id', t.pipeline_id, 'job_id', t.job_id,"
         " 'name', t.name, 'pool', t.pool, 'lane', t.lane, 'attempt', t.attempt, 'tries', t.tries,"
         " 'version', t.version, 'state', t.state, 'previous', t.previous, 'terminal', t.terminal,"
-        " 'reason', t.reason, 'exit_code', t.exit_code, 'worker', t.worker, 'at', " + _utc("t.at") + ","
+        " 'reason', t.reason, 'exit_code', t.exit_code, 'worker', t.worker, 'at', " + utc("t.at") + ","
         " 'duration_ms', t.duration_ms)"
         " FROM jobs AS j JOIN job_transitions AS t ON t.job_id = j.id"
         " WHERE j.pipeline_id = %(id)s::uuid AND j.tenant = %(tenant)s ORDER BY t.at, t.job_id, t.version",
@@ -246,8 +254,8 @@ def sessions(db: Database, kind: str) -> list[dict[str, Any]]:
     rows = db.rows(
         "SELECT json_build_object('session_id', w.session_id, 'kind', w.kind, 'name', w.name,"
         " 'pool', w.pool, 'state', w.state, 'slots', w.slots, 'attempts', w.attempts,"
-        " 'capacity', w.capacity, 'labels', w.labels, 'registered_at', " + _utc("w.registered_at") + ","
-        " 'seen_at', " + _utc("w.seen_at") + ")"
+        " 'capacity', w.capacity, 'labels', w.labels, 'registered_at', " + utc("w.registered_at") + ","
+        " 'seen_at', " + utc("w.seen_at") + ")"
         " FROM workers AS w WHERE w.kind = %s ORDER BY w.registered_at DESC, w.session_id",
         (kind,),
     )
@@ -261,8 +269,9 @@ def _attempts(db: Database, job_ids: Sequence[str]) -> dict[str, list[dict[str, 
         "SELECT a.job_id::text, json_build_object('attempt', a.attempt, 'state', a.state, 'reason', a.reason,"
         " 'exit_code', a.exit_code, 'duration_ms', a.duration_ms, 'last_seq', a.last_seq,"
         " 'worker', a.session_id, 'worker_name', coalesce(w.name, g.name),"
-        " 'assigned_at', " + _utc("a.assigned_at") + ", 'started_at', " + _utc("a.started_at") + ","
-        " 'ended_at', " + _utc("a.ended_at") + ", 'late', a.late, 'late_at', " + _utc("a.late_at") + ")"
+        " 'unblocked_at', " + utc("a.unblocked_at") + ","
+        " 'assigned_at', " + utc("a.assigned_at") + ", 'started_at', " + utc("a.started_at") + ","
+        " 'ended_at', " + utc("a.ended_at") + ", 'late', a.late, 'late_at', " + utc("a.late_at") + ")"
         " FROM attempts AS a LEFT JOIN workers AS w ON w.session_id = a.session_id"
         " LEFT JOIN past_workers AS g ON g.session_id = a.session_id"
         " WHERE a.job_id = ANY(%s::uuid[]) ORDER BY a.attempt",
@@ -271,8 +280,9 @@ def _attempts(db: Database, job_ids: Sequence[str]) -> dict[str, list[dict[str, 
     living = db.rows(
         "SELECT l.job_id::text, json_build_object('attempt', l.attempt, 'state', j.state, 'reason', j.reason,"
         " 'exit_code', null, 'duration_ms', null, 'last_seq', null,"
-        " 'worker', l.session_id, 'worker_name', w.name, 'assigned_at', " + _utc("l.assigned_at") + ","
-        " 'started_at', " + _utc("l.started_at") + ", 'ended_at', null, 'late', null, 'late_at', null)"
+        " 'worker', l.session_id, 'worker_name', w.name,"
+        " 'unblocked_at', " + utc("l.unblocked_at") + ", 'assigned_at', " + utc("l.assigned_at") + ","
+        " 'started_at', " + utc("l.started_at") + ", 'ended_at', null, 'late', null, 'late_at', null)"
         " FROM leases AS l JOIN jobs AS j ON j.id = l.job_id"
         " LEFT JOIN workers AS w ON w.session_id = l.session_id WHERE l.job_id = ANY(%s::uuid[])",
         (list(found),),

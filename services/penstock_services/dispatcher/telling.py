@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
-from penstock.core.waiting import Why
+from penstock.core.waiting import NO_MORE, Why
 from penstock.events.jobs import JobWaiting, ReadyJob
 from penstock_services.dispatcher.decide import Scene
 from penstock_services.dispatcher.explain import Explainer
@@ -17,7 +17,6 @@ LOOKED_AT: Final = 20_000
 """Jobs whose reason is looked for in one sweep, of a longer queue in turns."""
 TOLD_AT_ONCE: Final = 1_000
 """Reasons that one sweep writes; the others follow with the next ones."""
-NO_MORE: Final = "nothing but the jobs before it"
 NEW_SECONDS: Final = 1.0
 """Nobody asks why a job waits that only just came."""
 

@@ -102,6 +102,28 @@ class PipelinePage(msgspec.Struct):
     next_cursor: str | None
 
 
+class LockView(msgspec.Struct):
+    """A lock that a job takes."""
+
+    name: str
+    mode: Literal["exclusive", "shared"]
+
+
+class ResourcesView(msgspec.Struct, omit_defaults=True):
+    """What a job asks of a runner, where it asks: cores, bytes, architecture as `uname -m`."""
+
+    cpu: float = 0
+    memory: int = 0
+    arch: str = ""
+
+
+class WaitingView(msgspec.Struct):
+    """Why a QUEUED job waits, in a word of a list that may grow and in a sentence."""
+
+    reason: str
+    text: str
+
+
 class JobView(msgspec.Struct, rename={"condition": "if"}):
     """A job. Times and `exit_code` are those of its last attempt, `worker` is the session that had it.
 
@@ -135,6 +157,11 @@ class JobView(msgspec.Struct, rename={"condition": "if"}):
     changed_at: str
     needs: list[str]
     url: str
+    resources: ResourcesView | None
+    immediate: bool
+    locks: list[LockView]
+    waiting: WaitingView | None
+    """Only while it is QUEUED."""
 
 
 class GraphJobView(JobView):
@@ -165,6 +192,8 @@ class AttemptView(msgspec.Struct):
     last_seq: int | None
     worker: str
     worker_name: str | None
+    unblocked_at: str | None
+    """Since when nothing but the queue stood before it, as its dispatcher knew it."""
     assigned_at: str
     started_at: str | None
     ended_at: str | None
@@ -184,6 +213,49 @@ class AttemptPage(msgspec.Struct):
     """All attempts of a job, or of the one that it was taken over from, the first one first."""
 
     attempts: list[AttemptView]
+
+
+class Explanation(msgspec.Struct, omit_defaults=True):
+    """Why a job is in its state.
+
+    `reason`: of a QUEUED job why it waits, one of pool-paused, no-runners, no-fit, lock, group, max-parallel,
+    quota, rate-limit, no-room and queue, to which others may come; `needs` of a PENDING one, `approval` of
+    one that is WAITING, `retry` of one that is RETRYING; of one that ended its reason; null while it runs.
+    """
+
+    job_id: str
+    pipeline_id: str
+    name: str
+    state: JobState
+    pool: str
+    lane: Lane
+    reason: str | None
+    text: str
+    """One sentence."""
+    detail: dict[str, Any]
+    """The facts in it."""
+    queued_at: str | None
+    at: str
+    """When it was found to be so."""
+    position: int | None = None
+    """By age, among the jobs of its pool and lane; tenants take turns, so it is no promise."""
+    ahead: int | None = None
+    """Jobs of its pool in higher lanes, or older ones in its own."""
+
+
+class PromoteRequest(msgspec.Struct, omit_defaults=True):
+    """To which lane."""
+
+    lane: Literal["critical", "high"] = "high"
+
+
+class PromoteReceipt(msgspec.Struct):
+    """The job is in this lane; `promoted` is false when it was there before."""
+
+    job_id: str
+    lane: Lane
+    promoted: bool
+    url: str
 
 
 class CancelRequest(msgspec.Struct, omit_defaults=True):

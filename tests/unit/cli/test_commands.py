@@ -34,7 +34,7 @@ RAN = f"{clock_time(timestamp(AT))} to {clock_time(timestamp(LATER))}"
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("ls", "show"):
+    for module in ("ls", "show", "explain"):
         monkeypatch.setattr(f"penstock.cli.{module}.SystemClock", lambda: ManualClock(NOW))
 
 
@@ -147,6 +147,55 @@ def test_show_has_every_attempt_if_asked_and_the_jobs_of_a_rerun(finished: FakeG
     assert shown[2:] == few
     every = penstock("show", "last", "--attempts").stdout.splitlines()[2:]
     assert every == [*few[:2], f"│     attempt 1 SUCCESS 0.4 s, {RAN}, on vm/runner-0 (session)", *few[2:]]
+
+
+def test_show_tells_why_a_job_waits(finished: FakeGateway) -> None:
+    why = {"reason": "lock", "text": "lock db (exclusive) is held by job 7"}
+    finished.jobs[PIPELINE] = [
+        job(1, "deploy", "QUEUED", duration_ms=None, waiting=why) | {"started_at": None}
+    ]
+    assert penstock("show", "last").stdout.splitlines()[-1] == (
+        "└─ ○ deploy QUEUED waits: lock db (exclusive) is held by job 7"
+    )
+
+
+def test_explain_says_why(finished: FakeGateway) -> None:
+    found = {
+        "job_id": job_id(2), "pipeline_id": PIPELINE, "name": "a/b", "state": "QUEUED", "pool": "gpu",
+        "lane": "normal", "reason": "no-runners", "text": "pool gpu has no runner that takes jobs",
+        "detail": {"pool": "gpu"}, "queued_at": AT, "at": AT,
+    }  # fmt: skip
+    finished.explanations[job_id(2)] = found
+    for words in ("last/a/b", job_id(2)):
+        result = penstock("explain", words)
+        assert (result.exit_code, result.stdout.splitlines()) == (exit_codes.OK, [
+            "a/b QUEUED (pool gpu, lane normal, for 2 min 0 s)", "  pool gpu has no runner that takes jobs",
+        ])  # fmt: skip
+    assert json.loads(penstock("explain", "last/a/b", "--json").stdout) == found
+    finished.explanations[job_id(2)] = {**found, "state": "FAILED", "text": "it ended"}
+    assert penstock("explain", "last/a/b").stdout == "a/b FAILED (pool gpu, lane normal)\n  it ended\n"
+
+
+def test_explain_names_the_nearest_job(finished: FakeGateway) -> None:
+    result = penstock("explain", "last/a/c")
+    assert result.exit_code == exit_codes.USAGE
+    assert "did you mean 'a/b'?" in result.stderr
+
+
+def test_promote_raises_a_lane(finished: FakeGateway) -> None:
+    finished.jobs[PIPELINE] = [job(1, "test", "QUEUED", lane="normal"), job(2, "done")]
+    result = penstock("promote", "last/test")
+    assert (result.exit_code, result.stdout) == (exit_codes.OK, "it is in lane high now\n")
+    assert finished.calls[-1] == ("POST", f"/v1/jobs/{job_id(1)}/promote", '{"lane":"high"}')
+    finished.jobs[PIPELINE][0]["lane"] = "critical"
+    assert (
+        penstock("promote", "last/test", "--lane", "critical").stdout == "it was in lane critical already\n"
+    )
+    assert json.loads(penstock("promote", "last/test", "--json").stdout)["promoted"] is True
+    ended = penstock("promote", "last/done")
+    assert ended.exit_code == exit_codes.USAGE
+    assert "the job has ended already" in ended.stderr
+    assert penstock("promote", "last/test", "--lane", "normal").exit_code == exit_codes.USAGE
 
 
 def test_show_tells_why_a_pipeline_was_rejected(gateway: FakeGateway) -> None:

@@ -7,15 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from penstock import cli
-from penstock.cli import exit_codes
+from penstock.cli import exit_codes, quota
 from penstock.cli.dlq import topic_name
+from penstock.cli.operators import HEEDED_SECONDS, Most, MostType, operator
+from penstock.cli.runner import LOOK_SECONDS, wait_until_idle
 from penstock.cli.token import SCOPES
 from penstock.core.errors import RejectInput
 from penstock.store import tenants
+from penstock.testing.clock import ManualClock
 
 USERS = (
     "run",
@@ -25,12 +29,18 @@ USERS = (
     "show",
     "logs",
     "cancel",
+    "explain",
+    "promote",
     "dlq",
     "tenant",
     "token",
+    "quota",
+    "limit",
+    "pool",
     "runner",
     "service",
 )
+LISTS = [(name, "ls") for name in ("dlq", "tenant", "token", "quota", "limit", "pool", "runner")]
 
 
 def penstock(*words: str) -> Result:
@@ -66,7 +76,7 @@ def test_a_token_is_revoked_by_its_id() -> None:
     assert "0" * 64 not in result.stderr
 
 
-@pytest.mark.parametrize("words", [("dlq", "ls"), ("tenant", "ls"), ("token", "ls"), ("runner",)])
+@pytest.mark.parametrize("words", [*LISTS, ("runner",)])
 def test_without_servers_they_say_how_to_start_them(words: tuple[str, ...]) -> None:
     result = penstock(*words)
     assert result.exit_code == exit_codes.RETRY_LATER
@@ -91,6 +101,91 @@ def test_a_runner_gets_its_settings_as_variables(monkeypatch: pytest.MonkeyPatch
         "PENSTOCK_INSTANCE": "box",
         "PENSTOCK_LOG_FORMAT": "json",
     }
+
+
+def test_a_runner_may_only_supervise(monkeypatch: pytest.MonkeyPatch) -> None:
+    became: list[dict[str, str]] = []
+    monkeypatch.setattr(os, "execve", lambda _path, _words, environ: became.append(environ))
+    monkeypatch.setenv("PENSTOCK_KAFKA_BOOTSTRAP", "kafka:1")
+    assert penstock("runner", "--slots", "0").exit_code == exit_codes.OK
+    assert became[0]["PENSTOCK_SLOTS"] == "0"
+    assert penstock("runner", "--slots", "-1").exit_code == exit_codes.USAGE
+
+
+def test_commands_about_runners_start_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("it started one"))
+    monkeypatch.setenv("PENSTOCK_KAFKA_BOOTSTRAP", "kafka:1")
+    result = penstock("runner", "--json", "ls")
+    assert result.exit_code == exit_codes.USAGE
+    assert "options of `ls` stand behind it" in result.stderr
+    assert penstock("runner", "--pool", "gpu", "drain", "box").exit_code == exit_codes.USAGE
+    assert penstock("runner", "dran", "box").exit_code == exit_codes.USAGE
+
+
+def looked(counts: list[int], seconds: float | None = None) -> tuple[int, list[int], float]:
+    """What is left in the end, what was told, and how long it took."""
+    clock, told = ManualClock(), list[int]()
+    began = clock.monotonic()
+    left = wait_until_idle(
+        lambda: counts.pop(0) if len(counts) > 1 else counts[0], clock, seconds, told.append
+    )
+    return left, told, clock.monotonic() - began
+
+
+def test_a_runner_is_drained_when_it_runs_nothing_and_nobody_gives_it_more() -> None:
+    left, told, took = looked([3, 3, 2, 0, 0, 1, 0])
+    assert (left, told) == (0, [3, 2, 0, 1, 0])
+    assert HEEDED_SECONDS <= took <= HEEDED_SECONDS + LOOK_SECONDS
+    assert looked([0], seconds=0)[2] >= HEEDED_SECONDS, "a dispatcher may not have heard yet"
+    left, told, took = looked([2], seconds=30)
+    assert (left, told) == (2, [2])
+    assert 30 <= took <= 30 + LOOK_SECONDS
+
+
+@pytest.mark.parametrize(("text", "bound"), [("none", None), ("None", None), ("0", 0), (" 20 ", 20)])
+def test_a_bound_is_a_number_or_none(text: str, bound: int | None) -> None:
+    assert MostType().convert(text, None, None) == Most(bound)
+
+
+@pytest.mark.parametrize("text", ["-1", "many", "1.5", "", str(2**31)])
+def test_a_bound_is_nothing_else(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="neither a number nor `none`"):
+        MostType().convert(text, None, None)
+
+
+def test_an_operator_without_a_name_has_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("no such id")
+
+    monkeypatch.setattr("getpass.getuser", lambda: "ann")
+    assert operator().startswith("ann@")
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert operator().startswith(f"{os.getuid()}@")
+
+
+@pytest.mark.parametrize(
+    ("tenant", "pool", "row", "what"),
+    [
+        ("acme", "gpu", {"queued": 3}, "queued: a bound for unfinished jobs is of all pools"),
+        ("acme", "*", {"minimum": 3}, "minimum: a minimum is of one tenant in one pool"),
+        ("*", "gpu", {"minimum": 3}, "minimum: a minimum is of one tenant in one pool"),
+        ("acme", "gpu", {"minimum": 3, "running": 2}, "minimum: at least 3 and at most 2 is nothing"),
+    ],
+)
+def test_a_quota_that_nobody_would_heed_is_refused(
+    tenant: str, pool: str, row: dict[str, int], what: str
+) -> None:
+    with pytest.raises(RejectInput, match=what):
+        quota._check(tenant, pool, {**quota.NEW, **row})
+
+
+def test_a_quota_in_words() -> None:
+    row = {"tenant": "acme", "pool": "gpu", "weight": 2.0, "minimum": 4, "running": 20, "queued": None}
+    assert quota._sentence(row) == "acme, pool gpu: weight 2, at least 4 running, at most 20 running"
+    row = {"tenant": "*", "pool": "*", "weight": 1.0, "minimum": 0, "running": None, "queued": 500}
+    assert quota._sentence(row) == (
+        "every tenant without a row of its own, all pools together: weight 1, at most 500 unfinished"
+    )
 
 
 BASE_ONLY = """
@@ -122,7 +217,7 @@ def test_a_base_install_has_the_commands_of_users(name: str) -> None:
     assert (done.returncode, done.stderr) == (exit_codes.OK, "")
 
 
-@pytest.mark.parametrize("words", [("tenant", "ls"), ("dlq", "ls")])
+@pytest.mark.parametrize("words", LISTS)
 def test_what_a_base_install_lacks_is_said_with_its_extra(words: tuple[str, ...]) -> None:
     done = base_install(*words)
     assert done.returncode == exit_codes.CONFIGURATION

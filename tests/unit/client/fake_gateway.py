@@ -67,6 +67,7 @@ class FakeGateway:
     def __init__(self) -> None:
         self.pipelines: dict[str, dict[str, Any]] = {}
         self.jobs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.explanations: dict[str, dict[str, Any]] = {}
         self.events: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.logs: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
         self.answers: deque[tuple[int, dict[str, Any]]] = deque()
@@ -137,6 +138,8 @@ class FakeGateway:
         app.router.add_get("/v1/requests/{id}", self._request)
         app.router.add_get("/v1/jobs/{id}", self._job)
         app.router.add_get("/v1/jobs/{id}/attempts", self._attempts)
+        app.router.add_get("/v1/jobs/{id}/explain", self._explain)
+        app.router.add_post("/v1/jobs/{id}/promote", self._promote)
         app.router.add_get("/v1/jobs/{id}/logs", self._log)
         app.router.add_post("/v1/{what}/{id}/cancel", self._cancel)
         app.router.add_post("/v1/pipelines/{id}/rerun", self._rerun)
@@ -194,6 +197,20 @@ class FakeGateway:
     async def _attempts(self, request: web.Request) -> web.StreamResponse:
         found = self._find_job(request)
         return web.json_response({"attempts": found["attempts"] if found else []})
+
+    async def _explain(self, request: web.Request) -> web.StreamResponse:
+        found = self.explanations.get(request.match_info["id"])
+        return web.json_response(found) if found else problem(404, "there is no such job")
+
+    async def _promote(self, request: web.Request) -> web.StreamResponse:
+        found = self._find_job(request)
+        if found is None:
+            return problem(404, "there is no such job")
+        if found["terminal"]:
+            return problem(409, "the job has ended already")
+        lane = (await request.json())["lane"]
+        told = {"job_id": found["job_id"], "lane": lane, "promoted": found.get("lane") != lane, "url": "/"}
+        return web.json_response(told)
 
     def _find_job(self, request: web.Request) -> dict[str, Any] | None:
         every = (found for jobs in self.jobs.values() for found in jobs)

@@ -5,6 +5,7 @@ from typing import Final
 from penstock_services.gateway.routes import (
     cancels,
     definitions,
+    dispatch,
     events,
     jobs,
     logs,
@@ -20,6 +21,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *cancels.ROUTES,
     *reruns.ROUTES,
     *jobs.ROUTES,
+    *dispatch.ROUTES,
     *logs.ROUTES,
     *definitions.ROUTES,
     *meta.ROUTES,

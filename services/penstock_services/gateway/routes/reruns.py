@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from typing import Any, Final, NoReturn
 
 from aiohttp import web
 
-from penstock.core.errors import PenstockError, Problem, RejectInput
+from penstock.core.errors import Problem, RejectInput
 from penstock.core.ids import is_uuid, uuid7
 from penstock.definition.digest import digest
 from penstock.definition.names import CONTROL
 from penstock.definition.request import MAX_REQUEST_ID_BYTES
-from penstock.kafka import publish
-from penstock.kafka.acks import awaitable
-from penstock.runtime.clock import rfc3339
-from penstock.runtime.log import logger
-from penstock.store import outbox, requests
+from penstock.store import requests
 from penstock.store.changes import Changes
 from penstock.store.requests import Rerun
 from penstock_services.gateway import views
 from penstock_services.gateway.bodies import read_wish
 from penstock_services.gateway.gateway import Gateway
 from penstock_services.gateway.problems import HttpProblem, absent, over_quota
+from penstock_services.gateway.publishing import publish_soon
 from penstock_services.gateway.routing import JSON, Answer, Body, Call, Parameter, Route, reply
 from penstock_services.gateway.submission import KEY_HEADER, read_key
-
-PUBLISHED_SECONDS: Final = 1.0
-"""An answer waits so long for Kafka to have the records; after that the reaper's relay publishes them."""
-
-log = logger(__name__)
 
 
 async def rerun(gateway: Gateway, call: Call) -> web.StreamResponse:
@@ -52,7 +43,7 @@ async def rerun(gateway: Gateway, call: Call) -> web.StreamResponse:
     if made["outcome"] not in ("new", "repeat"):
         _refuse(made, wish, key)
     if made["outcome"] == "new":
-        await _publish(gateway, changes)
+        await publish_soon(gateway, changes, "rerun")
     pipeline_id: str = made["pipeline_id"]
     url = gateway.pipeline_url(pipeline_id)
     told = {
@@ -110,24 +101,6 @@ def _refuse(made: dict[str, Any], wish: views.RerunRequest, key: str) -> NoRetur
             raise HttpProblem(
                 409, "nothing-to-rerun", f"nothing can be run again: {why}", more={"state": state}
             )
-
-
-async def _publish(gateway: Gateway, changes: Changes) -> None:
-    """Publish what was committed; what Kafka does not take soon is left to the relay."""
-    acked, done = awaitable()
-
-    def post() -> None:
-        actor = gateway.process.instance
-        records = publish.records(changes, actor)
-        records += publish.undecided_hints(changes.undecided, rfc3339(gateway.process.clock.now()), actor)
-        gateway.sender.post(records, done)
-
-    try:
-        await asyncio.to_thread(post)
-        await asyncio.wait_for(acked, PUBLISHED_SECONDS)
-        await gateway.pool.run(outbox.acked, changes.outbox_ids)
-    except (PenstockError, TimeoutError) as error:
-        log.warning("rerun left to the relay", error=str(error))
 
 
 ROUTES: Final = (
