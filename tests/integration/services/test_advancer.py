@@ -93,3 +93,21 @@ def test_a_failure_skips_all_that_hangs_on_it_in_one_step(db: Database) -> None:
     advancer(db).step([record(world, report(world, 0, success=False, reason="exit-code"))], time.time())
     assert world.states() == ["FAILED"] + ["SKIPPED"] * 19
     assert world.state() == "FAILED"
+
+
+def test_who_was_told_to_wait_keeps_its_tenants_jobs_back_and_odd_names_harm_nobody(db: Database) -> None:
+    name = f"registry-{time.time_ns()}"
+    world = World(db, [{}, {}, {"holds": [["lock", name, None]]}])
+    world.claim(0, 1)
+    odd = [["a\0b", 5], ["n" * 1_000, 5], ["x", -1], ["x", 1e9], ["", 5]]
+    reports = [
+        report(world, 0, success=False, reason="exit-code", limited=[[name, 30], *odd]),
+        report(world, 1, limited=odd),
+    ]
+    outcome = advancer(db).step([record(world, *reports)], time.time())
+    assert (outcome.dead, world.states()[:2]) == ([], ["FAILED", "SUCCESS"])
+    assert world.claim(2) == []
+    (wait,) = world.waits
+    assert (wait["kind"], wait["name"]) == ("limit", f"lock/{name}")
+    assert 25 < wait["opens_in"] <= 30
+    db.rows("DELETE FROM limits WHERE name = %s", (name,))

@@ -44,8 +44,9 @@ class Rig:
             postgres=PostgresSettings(postgres_dsn=""),
             timing=TimingSettings(),
         )
+        self.metrics = Metrics()
         self.dispatcher = Dispatcher(
-            db, self.bus.sender(), settings, actor="dispatcher-0", clock=self.clock, metrics=Metrics()
+            db, self.bus.sender(), settings, actor="dispatcher-0", clock=self.clock, metrics=self.metrics
         )
         self.dispatcher.own({(topics.WORKERS_OFFERS.name, 0)})
         if not silent:
@@ -178,3 +179,31 @@ def test_a_hint_of_no_job_holds_nobody_up(db: Database) -> None:
     rig.take(topics.JOBS_READY["normal"].name, orjson.dumps({"jobs": [hint]}))
     assert rig.dispatcher.grant() == 1
     assert world.states() == ["ASSIGNED"]
+
+
+def test_why_jobs_wait_is_told_once_and_counted(db: Database) -> None:
+    world = World(db, [{"labels": ["tpu"]}, {"labels": ["tpu"]}, {"pool": "nowhere"}])
+    rig = Rig(db)
+
+    def told() -> list[tuple[str, str | None]]:
+        records = [orjson.loads(one.value or b"") for one in rig.bus.records(topics.JOBS_WAITING.name)]
+        return sorted((one["job_id"], one["reason"]) for one in records)
+
+    rig.clock.advance(5.0)
+    rig.dispatcher.sweep(took_over=False)
+    expected = sorted([(world.jobs[0], "no-fit"), (world.jobs[1], "no-fit"), (world.jobs[2], "no-runners")])
+    assert told() == expected
+    (one, *_) = rig.bus.records(topics.JOBS_WAITING.name)
+    assert one.key == world.pipeline.encode()
+    text = rig.metrics.text().decode()
+    assert 'penstock_waiting_jobs{pool="default",reason="no-fit"} 2.0' in text
+    assert 'penstock_waiting_jobs{pool="nowhere",reason="no-runners"} 1.0' in text
+    rig.dispatcher.sweep(took_over=False)
+    assert told() == expected, "what is no news is not told"
+    why = db.one("SELECT why FROM ready WHERE job_id = %s::uuid", (world.jobs[2],))
+    assert (why["reason"], why["detail"]) == ("no-runners", {"pool": "nowhere"})
+    offer = Offer(session_id=uuid4(), n=1, pool="nowhere", slots=0, executors=["noop"])
+    rig.take(topics.WORKERS_OFFERS.name, encode(offer))
+    rig.dispatcher.sweep(took_over=False)
+    assert rig.dispatcher.grant() == 0
+    assert told() == expected, "a runner without slots only supervises"

@@ -8,11 +8,13 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from penstock.core.errors import RetryLater, StopProcess
+from penstock.core.ids import uuid4
 from penstock.store import jobs, logs, migrate, outbox, requests, tenants, workers
 from penstock.store.changes import Changes
 from penstock.store.database import Database
 from penstock.store.roles import SERVICES, service_dsn
 from penstock.store.setup import set_passwords
+from penstock.store.standing import standing
 from penstock.testing.graphs import ACTOR, POLICY, World
 
 
@@ -68,6 +70,10 @@ def test_a_job_goes_its_way_through_the_hands_of_the_services(connect: Callable[
         canceller, Changes(), tenant="default", pipeline_id=world.pipeline, job_id=None, actor=ACTOR
     ) == "cancelled"  # fmt: skip
     gateway = connect("gateway")
+    assert standing(gateway, "default", world.jobs[1]) is not None
+    assert jobs.promote(
+        gateway, Changes(), tenant="default", job_id=uuid4(), lane="high", actor=ACTOR
+    ) == "absent"  # fmt: skip
     assert tenants.identify(gateway, "penstock_unknown") is None
     assert workers.log_owner(gateway, 0, seen_within=10) is None
 
