@@ -40,7 +40,7 @@ def ls(tenant: str | None, as_json: bool) -> int:
 
 @quota.command("set")
 @click.argument("tenant")
-@click.option("--pool", default=EVERYBODY, show_default=True, help="The pool; `*`: all of them together.")
+@click.argument("pool", default=EVERYBODY)
 @click.option(
     "--weight", type=click.FloatRange(0, 1e6, min_open=True),
     help="Its part of the slot-time against others that wait [1].",
@@ -62,9 +62,10 @@ def set_(
     queued: Most | None,
     as_json: bool,
 ) -> int:
-    """Set quotas of TENANT, or with `*` of every tenant without its own; what is not named stays as it is.
+    """Set quotas of TENANT in POOL; what is not named stays as it is.
 
-    `penstock quota set '*' --pool gpu --running 0` and a row for one tenant make pool gpu that tenant's own.
+    TENANT `*` is every one without a row of its own, POOL `*`, or none, all pools together:
+    `penstock quota set '*' gpu --running 0` and a row for one tenant make pool gpu that tenant's own.
     """
     given: dict[str, Any] = {"weight": weight, "minimum": minimum}
     given |= {"running": running, "queued": queued}
@@ -91,10 +92,10 @@ def set_(
 
 @quota.command()
 @click.argument("tenant")
-@click.option("--pool", default=EVERYBODY, show_default=True, help="The pool; `*`: the row for all together.")
+@click.argument("pool", default=EVERYBODY)
 @json_flag
 def rm(tenant: str, pool: str, as_json: bool) -> int:
-    """Forget the quotas of TENANT in a pool."""
+    """Forget the quotas of TENANT in POOL, or those of all pools together."""
     with database() as db:
         from penstock.store.changes import Changes
         from penstock.store.policies import drop_quota
@@ -124,10 +125,10 @@ def _row(db: Database, tenant: str, pool: str) -> dict[str, Any]:
 def _check(tenant: str, pool: str, row: dict[str, Any]) -> None:
     """Raise RejectInput for what nobody would heed."""
     if row["queued"] is not None and pool != EVERYBODY:
-        hint = "leave --pool out: unfinished jobs are counted over all pools"
+        hint = "leave the pool out: unfinished jobs are counted over all"
         raise RejectInput(Problem("a bound for unfinished jobs is of all pools", "queued", hint=hint))
     if row["minimum"] and EVERYBODY in (tenant, pool):
-        hint = "name the tenant and the --pool whose slots are guaranteed"
+        hint = "name the tenant, and the pool whose slots it gets before others"
         raise RejectInput(Problem("a minimum is of one tenant in one pool", "minimum", hint=hint))
     if row["running"] is not None and row["minimum"] > row["running"]:
         text = f"at least {row['minimum']} and at most {row['running']} is nothing"

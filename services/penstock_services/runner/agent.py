@@ -198,6 +198,7 @@ class Agent:
                 n=self._session.beats,
                 pool=who.pool,
                 slots=who.slots,
+                name=who.name,  # so that an order about it holds from its first offer on
                 state=self._session.state,
                 labels=who.labels,
                 executors=who.executors,

@@ -156,8 +156,8 @@ def test_a_pool_that_nobody_is_in_may_be_paused_but_is_told_of(db: Database) -> 
 
 def test_quotas_are_set_piece_by_piece(db: Database) -> None:
     woken(db)
-    told("quota", "set", "acme", "--pool", "gpu", "--weight", "2.5", "--running", "20")
-    row = told("quota", "set", "acme", "--pool", "gpu", "--minimum", "4")["quota"]
+    told("quota", "set", "acme", "gpu", "--weight", "2.5", "--running", "20")
+    row = told("quota", "set", "acme", "gpu", "--minimum", "4")["quota"]
     assert row == {
         "tenant": "acme",
         "pool": "gpu",
@@ -167,16 +167,14 @@ def test_quotas_are_set_piece_by_piece(db: Database) -> None:
         "queued": None,
     }
     assert policies.policies(db)["quotas"] == [row]
-    assert told("quota", "set", "acme", "--pool", "gpu", "--running", "none")["quota"]["running"] is None
+    assert told("quota", "set", "acme", "gpu", "--running", "none")["quota"]["running"] is None
     told("quota", "set", "*", "--queued", "500")
     assert [one["tenant"] for one in told("quota", "ls")["quotas"]] == ["*", "acme"]
     listed = penstock("quota", "ls", "--tenant", "acme").stdout.splitlines()
     assert [line.split() for line in listed[1:]] == [["acme", "gpu", "2.5", "4", "none", "none"]]
-    assert penstock("quota", "rm", "acme", "--pool", "gpu").stdout == "forgotten\n"
+    assert penstock("quota", "rm", "acme", "gpu").stdout == "forgotten\n"
     assert woken(db) == 5
-    assert (
-        penstock("quota", "rm", "acme", "--pool", "gpu").stdout == "there was no quota of acme in pool gpu\n"
-    )
+    assert penstock("quota", "rm", "acme", "gpu").stdout == "there was no quota of acme in pool gpu\n"
 
 
 @pytest.mark.parametrize(
@@ -186,8 +184,8 @@ def test_quotas_are_set_piece_by_piece(db: Database) -> None:
         (("nobody", "--weight", "2"), "`penstock tenant create nobody`"),
         (("acme", "--weight", "0"), "0<x<=1000000"),
         (("acme", "--running", "-1"), "neither a number nor `none`"),
-        (("acme", "--pool", "gpu", "--queued", "3"), "leave --pool out"),
-        (("acme", "--minimum", "3"), "name the tenant and the --pool"),
+        (("acme", "gpu", "--queued", "3"), "leave the pool out"),
+        (("acme", "--minimum", "3"), "name the tenant, and the pool"),
     ],
 )
 def test_quotas_that_make_no_sense(db: Database, words: tuple[str, ...], what: str) -> None:

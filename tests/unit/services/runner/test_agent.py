@@ -74,6 +74,7 @@ def test_an_attempt_from_grant_to_settled(within: Any, new_grant: NewGrant, cloc
         )
         offer = await it.transport.offered(grant.job_id)
         assert offer.ended == [Ended(grant.job_id, 1, 1500)]
+        assert offer.name == (await it.transport.heartbeats.get()).name, "orders are by name"
         it.transport.settle(started)
         it.transport.settle(ended)
         clock.advance(10)

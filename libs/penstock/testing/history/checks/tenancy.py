@@ -44,8 +44,8 @@ def logs(facts: Facts) -> Iterator[Finding]:
 
 
 def records(facts: Facts) -> Iterator[Finding]:
-    """Status records and grants name the tenant; status records are keyed by their pipeline."""
-    for topic in (topics.JOBS_STATUS.name, topics.PIPELINES_STATUS.name):
+    """What is public and grants name the tenant; what is public is keyed by its pipeline."""
+    for topic in (topics.JOBS_STATUS.name, topics.PIPELINES_STATUS.name, topics.JOBS_WAITING.name):
         for record, value in facts.values(topic):
             pipeline_id = value.get("pipeline_id", "")
             yield from _named(facts, topic, value)
