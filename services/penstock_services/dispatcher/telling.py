@@ -58,9 +58,8 @@ class Telling:
     def counted(self, ready: Ready) -> Counter[tuple[str, str]]:
         """Ready jobs by pool and reason; those without one of their own wait for the `queue`."""
         found = Counter((job.pool, "queue") for job in ready.jobs())
-        for job_id, why in self._told.items():
-            job = ready.get(job_id)
-            if job is not None:
+        for job, why in self._told.values():
+            if job.job_id in ready:
                 found[job.pool, "queue"] -= 1
                 found[job.pool, why.reason] += 1
         return found
