@@ -119,8 +119,9 @@ class Facts:
         return [fault for fault in self.history.faults or () if fault.on <= end and fault.end >= begin]
 
     def is_exclusive(self, job_id: str) -> bool:
-        """Whether no two attempts of this job may run at once."""
-        return bool(self.jobs.get(job_id, {}).get("exclusive"))
+        """Whether no two attempts of this job may run at once: it says so, or it takes a lock."""
+        job = self.jobs.get(job_id, {})
+        return bool(job.get("exclusive")) or any(kind == "lock" for kind, _, _ in job.get("holds") or ())
 
     def name(self, job_id: str, attempt: int | None = None) -> str:
         """A job as people know it: `build (1a2b, pipeline 3c4d)`, with `#2` for an attempt of it."""

@@ -194,6 +194,8 @@ def draw_asks(world: World) -> list[Ask]:
     ]
     if world.exclusive:
         _make_exclusive(world.seed, asks)
+    if world.locked:
+        _make_locked(world.seed, asks)
     return asks
 
 
@@ -204,6 +206,22 @@ def _make_exclusive(seed: int, asks: list[Ask]) -> None:
         for job in ask.definition["jobs"].values():
             if rng.random() < 0.33:
                 job.update(exclusive=True, timeout={"cancel-grace": f"{EXCLUSIVE_GRACE_SECONDS:g}s"})
+
+
+def _make_locked(seed: int, asks: list[Ask]) -> None:
+    """Two jobs of three take one or both of two locks; some pipelines share a group."""
+    rng = random.Random(f"{seed}/locked jobs")
+    for ask in asks:
+        if rng.random() < 0.4:
+            ask.definition["concurrency"] = {"group": "one", "queue": rng.choice(("all", "all", "latest"))}
+            if rng.random() < 0.2:
+                ask.definition["concurrency"] = {"group": "one", "cancel-in-progress": True}
+        for job in ask.definition["jobs"].values():
+            if rng.random() < 0.66:
+                names = rng.sample(("red", "blue"), rng.choice((1, 1, 2)))
+                modes = ("exclusive", "exclusive", "shared")
+                job["locks"] = [{"name": name, "mode": rng.choice(modes)} for name in names]
+                job["timeout"] = {"cancel-grace": f"{EXCLUSIVE_GRACE_SECONDS:g}s"}
 
 
 def _draw_definition(rng: random.Random, name: str) -> dict[str, Any]:

@@ -94,4 +94,5 @@ class Fleet:
 
 
 def _is_exclusive(grant: Grant) -> bool:
-    return bool(grant.spec.get("exclusive"))
+    """Whether its guard stops it when nobody renews its lease: an exclusive job, or one with locks."""
+    return grant.lease is not None

@@ -146,6 +146,11 @@ PLANTS: Final[dict[str, Planted]] = {
     "an exclusive lease is like any other": Planted(
         _sql("claim_v1", ("CASE WHEN (s.spec ->> 'exclusive')::boolean", "CASE WHEN false")), 70
     ),
+    "claim does not look at holds": Planted(
+        _sql("claim_v1", ("IF guarded IS NOT NULL THEN", "IF false THEN"))
+    ),
+    "finish frees nothing": Planted(_sql("finish_v1", ("freed := free_v1(holders);", "freed := NULL;"))),
+    "release frees nothing": Planted(_sql("release_v1", ("freed := free_v1(holders);", "freed := NULL;"))),
     "no guard knows when a lease ends": Planted(_tells_no_guard, 76),
     "release keeps the lease": Planted(
         _sql(

@@ -30,6 +30,8 @@ from penstock.testing.simulation.world import BEGIN, TIMING, World
 RUNNERS: Final = 2
 HEAL_ROUNDS: Final = 300
 """More than a minute of virtual time after the last fault."""
+LOCKED_TIMES: Final = 4
+"""So much longer it may take when jobs wait for each other."""
 QUIET_ROUNDS: Final = 2
 
 Plant = Callable[[World], AbstractContextManager[None]]
@@ -103,7 +105,7 @@ def _live(world: World, client: Client, runners: list[RunnerActor]) -> None:
     world.heal()
     world.samples.append(Sample(world.clock.now(), audit.census(world.db)))
     quiet = 0
-    for _ in range(HEAL_ROUNDS):
+    for _ in range(HEAL_ROUNDS * (LOCKED_TIMES if world.locked else 1)):
         world.clock.advance(0.1)
         world.round()
         quiet = quiet + 1 if client.done and _is_quiet(world, runners) else 0

@@ -12,7 +12,7 @@ import msgspec
 from penstock.kafka.memory import MemoryBus
 from penstock.runtime.metrics import Metrics
 from penstock.runtime.settings import TimingSettings
-from penstock.store import setup
+from penstock.store import audit, setup
 from penstock.store.database import Database
 from penstock.testing.clock import ManualClock
 from penstock.testing.history.past import Sample
@@ -30,7 +30,9 @@ PEACEFUL_SECONDS: Final = 0.03
 EXCLUSIVE_SCHEDULES: Final = 0.2
 """In so many schedules some jobs are exclusive: they take longer, as all that has to do with leases does."""
 EXCLUSIVE_GRACE_SECONDS: Final = 1.0
-"""Of such a job; its leases last so much longer."""
+"""Of such a job, and of one with locks; its leases last so much longer."""
+LOCKED_SCHEDULES: Final = 0.2
+"""In so many schedules some jobs have locks, and some pipelines a group: one waits for the other."""
 FREEZE_ROUNDS: Final = 16
 """A process that is frozen in the middle of a step misses at most so many rounds."""
 
@@ -113,6 +115,8 @@ class World:
         # A chance of its own, so that schedules without exclusive jobs stay what they were.
         self.exclusive = random.Random(f"{seed}/exclusive").random() < EXCLUSIVE_SCHEDULES
         """Some of its jobs are."""
+        self.locked = random.Random(f"{seed}/locked").random() < LOCKED_SCHEDULES
+        """Some of its jobs hold something."""
         self.db = db
         self.clock: ManualClock = _Clock(self)
         self.bus = MemoryBus(PARTITIONS, self.clock, seed)
@@ -133,7 +137,7 @@ class World:
     @property
     def lease_seconds(self) -> float:
         """So long the longest leases last."""
-        if self.exclusive:
+        if self.exclusive or self.locked:
             return TIMING.exclusive_seconds + EXCLUSIVE_GRACE_SECONDS
         return TIMING.session_ttl_seconds
 
@@ -183,6 +187,8 @@ class World:
                 mean = PEACEFUL_SECONDS if self.healing else ACTION_SECONDS
                 self.clock.advance(self.rng.random() * 2 * mean)
                 self.turn(actor)
+        if self.locked:
+            self.broken += [wrong for wrong in audit.wrong_holds(self.db) if wrong not in self.broken]
 
     def pause(self, actor: Actor, where: str) -> None:
         """A boundary within an action of this actor: it may die here, be frozen, or others act meanwhile."""
