@@ -147,10 +147,12 @@ PLANTS: Final[dict[str, Planted]] = {
         _sql("claim_v1", ("CASE WHEN (s.spec ->> 'exclusive')::boolean", "CASE WHEN false")), 70
     ),
     "claim does not look at holds": Planted(
-        _sql("claim_v1", ("IF guarded IS NOT NULL THEN", "IF false THEN"))
+        _sql("claim_v1", ("IF guarded IS NOT NULL THEN", "IF false THEN")), 7
     ),
-    "finish frees nothing": Planted(_sql("finish_v1", ("freed := free_v1(holders);", "freed := NULL;"))),
-    "release frees nothing": Planted(_sql("release_v1", ("freed := free_v1(holders);", "freed := NULL;"))),
+    "finish frees nothing": Planted(_sql("finish_v1", ("freed := free_v1(holders);", "freed := NULL;")), 7),
+    "release frees nothing": Planted(
+        _sql("release_v1", ("freed := free_v1(holders);", "freed := NULL;")), 11
+    ),
     "no guard knows when a lease ends": Planted(_tells_no_guard, 76),
     "release keeps the lease": Planted(
         _sql(

@@ -60,7 +60,7 @@ def ends(facts: Facts) -> Iterator[Finding]:
             needs = [rows[need]["id"] for need in jobs[name].get("needs", ())]
             fate = oracle.fate(jobs[name], jobs, came_to)
             if job["state"] == "CANCELLED":
-                if not _was_cancelled(facts, job):
+                if not _was_cancelled(facts, job) and not _by_a_rule(facts, job):
                     yield facts.about("CANCELLED, which nobody asked for", job["id"])
             elif fate != "runs" and (job["state"], job["reason"]) != ("SKIPPED", fate):
                 text = f"{job['state']} {job['reason']}, should be SKIPPED {fate}"
@@ -122,6 +122,16 @@ def _claimed_after(facts: Facts, job_id: str, cancel: Row) -> bool:
     return any(
         row["committed"] > cancel["committed"] and seconds(row["at"]) > seconds(cancel["at"]) + RACE_SECONDS
         for row in facts.claims(job_id)
+    )
+
+
+def _by_a_rule(facts: Facts, job: Row) -> bool:
+    """Whether its matrix or its pipeline's group asked for it."""
+    return any(
+        cancel.get("cause", "cancelled") == job["reason"] != "cancelled"
+        and cancel["pipeline_id"] == job["pipeline_id"]
+        and cancel["job_id"] in (None, job["id"])
+        for cancel in facts.books.cancels
     )
 
 
