@@ -28,7 +28,7 @@ class Memory:
         self.policies_due = True
         """They are to be read again."""
         self.turns = Turns()
-        self._stood: dict[tuple[str, Shape], tuple[int, bool]] = {}
+        self._stood: dict[tuple[str, Shape], tuple[tuple[int, bool], bool]] = {}
 
     def said(self, said: Said, now: float) -> None:
         """What operators have said, as it is now."""
@@ -114,8 +114,10 @@ class Memory:
         for pool, shape in holding:
             of_pool = self.fleet.pool(pool)
             seen = of_pool.version, self.policies.paused(pool)
-            if self._stood.get((pool, shape)) != seen:
-                self._stood[pool, shape] = seen
-                self.ready.stand(pool, shape, in_line=not seen[1] and of_pool.could(shape))
+            known = self._stood.get((pool, shape))
+            if known is None or known[0] != seen:
+                known = self._stood[pool, shape] = seen, not seen[1] and of_pool.could(shape)
+            # Also when nothing is new: the queue forgets the line of a shape with its last job.
+            self.ready.stand(pool, shape, in_line=known[1])
         if len(self._stood) > 2 * len(holding) + 64:
             self._stood = {key: seen for key, seen in self._stood.items() if key in set(holding)}
