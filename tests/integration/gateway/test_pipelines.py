@@ -186,38 +186,43 @@ async def test_accepted_though_the_status_record_never_came(house: House) -> Non
     await house.post("/v1/pipelines", {"definition": HELLO})
 
 
-async def test_rejected_by_intake(house: House) -> None:
+@pytest.mark.parametrize(("reason", "status"), [("invalid", 422), ("quota-exceeded", 429)])
+async def test_rejected_by_intake(house: House, reason: str, status: int) -> None:
     """What was good here may be refused there; the answer is the refusal."""
     house.control.pause()
-    asked = asyncio.create_task(house.call("POST", "/v1/pipelines?request_id=gone", data=YAML, headers=FILE))
-    known = await house.until(lambda: requests.known(house.db, [("acme", "gone")]))
+    gone = f"gone-{status}"
+    asked = asyncio.create_task(
+        house.call("POST", f"/v1/pipelines?request_id={gone}", data=YAML, headers=FILE)
+    )
+    known = await house.until(lambda: requests.known(house.db, [("acme", gone)]))
     (row,) = known.values()
     house.reject(
         {
             "id": row["pipeline_id"],
             "tenant": "acme",
-            "key": "gone",
+            "key": gone,
             "hash": row["hash"],
             "name": "hello",
-            "reason": "invalid",
+            "reason": reason,
             "errors": [{"message": "no", "path": "jobs.a"}],
             "conflict": False,
         }
     )
     response = await asked
     told = await response.json()
-    assert response.status == 422, told
-    assert (told["reason"], told["errors"]) == ("invalid", [{"message": "no", "path": "jobs.a"}])
-    found = await house.get("/v1/requests/gone")
+    assert response.status == status, told
+    assert ("Retry-After" in response.headers) == (status == 429)
+    assert (told["reason"], told["errors"]) == (reason, [{"message": "no", "path": "jobs.a"}])
+    found = await house.get(f"/v1/requests/{gone}")
     assert found["state"] == "REJECTED"
     shown = await house.get(found["url"])
     assert shown["errors"] == told["errors"]
     assert shown["terminal"]
-    again = await house.call("POST", "/v1/pipelines?request_id=gone", data=YAML, headers=FILE)
-    assert again.status == 422
+    again = await house.call("POST", f"/v1/pipelines?request_id={gone}", data=YAML, headers=FILE)
+    assert again.status == status
     listed = await house.get("/v1/pipelines?state=REJECTED")
     # Other tests share the tenant and have refusals of their own.
-    assert "gone" in [one["request_id"] for one in listed["pipelines"]]
+    assert gone in [one["request_id"] for one in listed["pipelines"]]
     assert {one["state"] for one in listed["pipelines"]} == {"REJECTED"}
 
 

@@ -111,3 +111,11 @@ def test_who_was_told_to_wait_keeps_its_tenants_jobs_back_and_odd_names_harm_nob
     assert (wait["kind"], wait["name"]) == ("limit", f"lock/{name}")
     assert 25 < wait["opens_in"] <= 30
     db.rows("DELETE FROM limits WHERE name = %s", (name,))
+
+
+def test_a_cell_that_fails_cancels_the_others_at_once(db: Database) -> None:
+    world = World(db, [{"matrix": "m", "fail_fast": True}] * 3 + [{}], [(2, 3)])
+    world.claim(0, 1)
+    hands = advancer(db)
+    hands.step([record(world, report(world, 0, success=False, exit_code=1))], time.time())
+    assert world.states() == ["FAILED", "CANCELLING", "CANCELLED", "SKIPPED"]

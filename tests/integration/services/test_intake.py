@@ -14,7 +14,7 @@ from penstock.core.errors import RetryLater
 from penstock.core.ids import uuid4, uuid7
 from penstock.kafka.batches import Outcome
 from penstock.kafka.records import Record
-from penstock.store import requests
+from penstock.store import jobs, policies, requests
 from penstock.store.changes import Changes
 from penstock.store.database import Database, PoisonRow
 from penstock_services.intake import references
@@ -397,3 +397,26 @@ def test_an_id_promised_to_two_keys_is_given_to_one(intake: Intake, db: Database
     assert (refused["state"], refused["reason"]) == ("REJECTED", "request-conflict")
     assert refused["pipeline_id"] != mine
     assert requests.unapplied(db, 10) == []
+
+
+def test_a_pipeline_beyond_the_quota_of_its_tenant_is_refused(intake: Intake, db: Database) -> None:
+    tenant = f"t-{uuid4()[:8]}"
+    policies.set_quota(db, Changes(), tenant, "*", queued=7, actor="test")
+    wishes = [request(tenant=tenant) for _ in range(2)]
+    told = statuses(intake.step([record(wish) for wish in wishes], NOW))
+    assert [(one["state"], one["reason"]) for one in told] == [
+        ("PENDING", None), ("REJECTED", "quota-exceeded"),
+    ]  # fmt: skip
+    assert "unfinished jobs" in told[1]["errors"][0]["message"]
+    (again,) = statuses(intake.step([record(wishes[1])], NOW))
+    assert again["pipeline_id"] == told[1]["pipeline_id"], "its key means the refusal"
+
+
+def test_a_newer_pipeline_of_a_group_cancels_the_older_one_at_once(intake: Intake, db: Database) -> None:
+    rule = {"group": uuid4(), "cancel-in-progress": True}
+    wishes = [request(definition={**DIAMOND, "concurrency": rule}) for _ in range(2)]
+    (older,) = statuses(intake.step([record(wishes[0])], NOW))
+    told = statuses(intake.step([record(wishes[1])], NOW))
+    mine = [(one["state"], one["reason"]) for one in told if one["pipeline_id"] == older["pipeline_id"]]
+    assert mine == [("CANCELLING", "superseded"), ("CANCELLED", "superseded")]
+    assert set(jobs.states(db, older["pipeline_id"]).values()) == {"CANCELLED"}
