@@ -293,9 +293,11 @@ class Real:
             ),
             freed=tuple(
                 sorted(
-                    (one["kind"], _last(one["name"]))
-                    for one in changes.freed
-                    if one["by"] in mine or one["by"] == self.world.pipeline
+                    {
+                        (one["kind"], _last(one["name"]))
+                        for one in changes.freed
+                        if one["holder"] in mine or one["holder"] == self.world.pipeline
+                    }
                 )
             ),
         )  # fmt: skip

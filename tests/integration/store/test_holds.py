@@ -100,7 +100,7 @@ def test_a_matrix_runs_so_many_cells_at_once(db: Database) -> None:
     assert waiting["holds"] == [["matrix", name, 2]]
     left = world.jobs.index(waiting["job_id"])
     world.finish(*({0, 1, 2} - {left}))
-    assert freed(world) == [("matrix", name)]
+    assert freed(world) == [("matrix", name)] * 2
     assert world.claim(left) == [left]
 
 
@@ -178,7 +178,7 @@ def test_every_end_of_an_attempt_frees_what_it_held(db: Database, end: str) -> N
     assert world.states() == [state]
     assert holders(db, "lock", name) == []
     assert world.changes.freed == [
-        {"tenant": "default", "kind": "lock", "name": name, "by": world.jobs[0]}
+        {"tenant": "default", "kind": "lock", "name": name, "holder": world.jobs[0]}
     ]  # fmt: skip
     if state == "QUEUED":
         assert world.claim(0) == [0], "and it is taken again"
