@@ -94,5 +94,5 @@ class Fleet:
 
 
 def _is_exclusive(grant: Grant) -> bool:
-    """Whether its guard stops it when nobody renews its lease: an exclusive job, or one with locks."""
-    return grant.lease is not None
+    """Whether it has leases of its own: an exclusive job, or one with locks."""
+    return bool(grant.spec.get("exclusive")) or grant.lease is not None
