@@ -119,7 +119,9 @@ class Intake:
 
     def _handle(self, changes: Changes, todo: list[Asked], now: float) -> None:
         while todo:
-            first = {(asked.tenant, asked.key): asked for asked in reversed(todo)}
+            first: dict[tuple[str, str], Asked] = {}
+            for asked in todo:  # who came first joins a group first, and is the last that a quota refuses
+                first.setdefault((asked.tenant, asked.key), asked)
             self._round(changes, list(first.values()), now)
             chosen = {id(asked) for asked in first.values()}
             todo = [asked for asked in todo if id(asked) not in chosen]
