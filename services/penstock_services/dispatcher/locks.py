@@ -3,7 +3,8 @@
 One rule for locks, groups and max-parallel: a name may be held by a newcomer when the holders and he are no
 more than each of them allows. Who waits for a name stands there in one order, the same at all names (lane,
 then age); a job may go when at each of its names it would fit behind everybody before it. Nobody holds one
-name while it waits for another, so that no ring of waiting jobs can be.
+name while it waits for another, but a pipeline its group; and who cannot enter his group keeps nobody back
+elsewhere. So no ring of waiting jobs can be.
 
 What is remembered of holders is a hint: the claim in Postgres decides, and tells of those it found.
 """
@@ -243,13 +244,17 @@ class Locks:
         waiter = self._waiters[job_id]
         waiter.inside += step
         self._moved.add(job_id)
-        if self.overtaking.get(waiter.job.pool):
+        if self.overtaking.get(waiter.job.pool) or name[1] == "group":
             # At its other names it may or may not be passed from now on.
             self._dirty.update(other for other in waiter.places if other != name)
 
     def _may_be_passed(self, job_id: str, name: Name) -> bool:
-        """Whether younger jobs may go before this one: it waits elsewhere, and few have done so."""
+        """Whether younger jobs may go before this one: it waits elsewhere, and few have done so; or it cannot
+        enter its group. A group is held while its pipeline's jobs wait: they must not wait behind this one.
+        """
         waiter = self._waiters[job_id]
+        if any(job_id not in self._lines[other].inside for other in waiter.places if other[1] == "group"):
+            return name[1] != "group"
         most = self.overtaking.get(waiter.job.pool, 0)
         if waiter.overtaken >= most:
             return False

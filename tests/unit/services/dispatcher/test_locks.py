@@ -103,6 +103,20 @@ def test_max_parallel_lets_so_many_through() -> None:
     assert door.look() == {"c2"}
 
 
+def test_who_cannot_enter_its_group_keeps_nobody_back_at_a_lock() -> None:
+    """Found by the simulation: the pipeline in the group waited behind the one that waits for it."""
+    group, lock = Hold("group", "deploy", 1), Hold("lock", "x", 1)
+    door = Door(job("p0", at=1, pipeline="p", holds=(group,)))
+    door.claim("p0")
+    door.locks.add(job("q0", at=2, pipeline="q", holds=(group, lock)))
+    door.locks.add(job("p1", at=3, pipeline="p", holds=(group, lock)))
+    assert door.look() == {"p1"}
+    door.claim("p1")
+    door.end("p1", "x")
+    door.locks.free(("default", "group", "deploy"), "p")
+    assert door.look() == {"q0"}
+
+
 def test_a_group_lets_one_pipeline_through_whole() -> None:
     group = (Hold("group", "deploy", 1),)
     door = Door(*(job(f"{p}{n}", at=n, pipeline=p, holds=group) for p in "pq" for n in range(2)))
