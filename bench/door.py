@@ -30,15 +30,15 @@ class Door:
         self.sent: dict[str, float] = {}
         """Pipeline -> Unix seconds at which it was sent."""
 
-    def submit(self, definitions: list[dict[str, Any]]) -> list[str]:
+    def submit(self, definitions: list[dict[str, Any]], tenant: str = "default") -> list[str]:
         """One event a definition, in one burst; returns the pipeline ids."""
         ids = [uuid7(time.time()) for _ in definitions]
         records = [
             Outgoing(
                 topics.PIPELINES_REQUESTED.name,
-                "default",
+                tenant,
                 orjson.dumps(
-                    {"tenant": "default", "request_id": one, "pipeline_id": one, "definition": definition}
+                    {"tenant": tenant, "request_id": one, "pipeline_id": one, "definition": definition}
                 ),
                 [],
             )
@@ -49,12 +49,12 @@ class Door:
         self.subject.producer.send(records)
         return ids
 
-    def wait(self, ids: list[str], poll_seconds: float = 0.1) -> None:
+    def wait(self, ids: list[str], seconds: float = TIMEOUT_SECONDS, poll_seconds: float = 0.1) -> None:
         """Until all of these pipelines are SUCCESS. Raises ShortCutError when one is not.
 
         All times are taken from Postgres, so a look now and then will do: each costs it a millisecond.
         """
-        deadline = time.monotonic() + TIMEOUT_SECONDS
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             states = Counter(
                 row[0]
@@ -67,7 +67,7 @@ class Door:
             if states.keys() & {"FAILED", "REJECTED", "CANCELLED"}:
                 raise ShortCutError(f"not all succeeded: {dict(states)}")
             time.sleep(poll_seconds)
-        raise ShortCutError(f"only {states['SUCCESS']} of {len(ids)} ended within {TIMEOUT_SECONDS:.0f} s")
+        raise ShortCutError(f"only {states['SUCCESS']} of {len(ids)} ended within {seconds:.0f} s")
 
     def finished_at(self, ids: list[str]) -> float:
         """Unix seconds of the last SUCCESS of these pipelines, database clock."""
@@ -85,6 +85,13 @@ class Door:
             (ids,),
         )
         return {row[0]: row[1] for row in rows}
+
+    def waits(self, ids: list[str]) -> list[float]:
+        """Submit-to-start of each single-job pipeline in milliseconds: from the client's clock at the produce
+        to RUNNING, database clock.
+        """
+        starts = self.started(ids)
+        return [(starts[one][0] - self.sent[one]) * 1000 for one in ids]
 
     def verify(self, ids: list[str], jobs: int) -> None:
         """Every job has every version in SQL and on the topic, and an attempt of a worker session.

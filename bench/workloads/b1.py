@@ -7,6 +7,7 @@ from typing import Any
 from bench.door import Door, noop
 from bench.meter import Meter
 from bench.stack import UnderTest
+from bench.stages import stages_ms
 
 JOBS = 2_000
 PIPELINES = 20
@@ -20,4 +21,9 @@ def b1(subject: UnderTest, door: Door) -> dict[str, Any]:
         door.wait(ids)
     seconds = door.finished_at(ids) - door.sent[ids[0]]
     door.verify(ids, JOBS)
-    return {"jobs_per_s": round(JOBS / seconds), "seconds": round(seconds, 3), **meter.figures(JOBS)}
+    return {
+        "jobs_per_s": round(JOBS / seconds),
+        "seconds": round(seconds, 3),
+        "stages_ms": stages_ms(door, ids),
+        **meter.figures(JOBS),
+    }

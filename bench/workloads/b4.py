@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from bench.door import Door, noop, percentile
+from bench.load import open_loop, steady
 from bench.meter import Meter
 from bench.stack import UnderTest
+from bench.stages import stages_ms
 
 SINGLE = noop({"job": []})
 
@@ -17,10 +18,9 @@ def b4(subject: UnderTest, door: Door) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for rate, seconds in ((20, 30), (83, 60)):
         with Meter(subject) as meter:
-            ids = _open_loop(door, rate, seconds)
+            ids = open_loop(door, steady(rate, seconds, SINGLE))
             door.wait(ids)
-        starts = door.started(ids)
-        waits = [(starts[one][0] - door.sent[one]) * 1000 for one in ids]
+        waits = door.waits(ids)
         door.verify(ids, len(ids))
         suffix = "" if rate == 20 else f"_at_{rate}"
         figures |= {
@@ -28,16 +28,8 @@ def b4(subject: UnderTest, door: Door) -> dict[str, Any]:
             f"p99_ms{suffix}": round(percentile(waits, 0.99), 2),
             f"max_ms{suffix}": round(max(waits), 1),
             f"cores{suffix}": round(sum(meter.cpu.values()) / meter.wall_s, 3),
+            f"stages_ms{suffix}": stages_ms(door, ids),
         }
         if rate == 20:
             figures |= meter.figures(len(ids))
     return figures
-
-
-def _open_loop(door: Door, rate: int, seconds: int) -> list[str]:
-    ids: list[str] = []
-    begin = time.monotonic()
-    for n in range(rate * seconds):
-        time.sleep(max(0.0, begin + n / rate - time.monotonic()))
-        ids += door.submit([SINGLE])
-    return ids
