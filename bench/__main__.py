@@ -43,7 +43,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--stack", type=Path, help="folder of a running stack; default: a fresh one")
     parser.add_argument("--slots", type=int, default=8, help="slots of the one runner (default 8)")
     parser.add_argument(
-        "--small", action="store_true", help="a try at a small size, of those that have their own stack"
+        "--small", action="store_true", help="a try at a small size, of all but those that share a stack"
     )
     parser.add_argument(
         "--flame", type=Path, metavar="DIR", help="a flame picture of each service there (needs py-spy)"
