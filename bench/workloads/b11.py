@@ -8,6 +8,7 @@ from bench.door import Door, noop, percentile
 from bench.draws import random_graph
 from bench.meter import Meter
 from bench.stack import UnderTest
+from bench.stages import stages_ms
 from bench.workloads.b2 import DIAMOND
 
 WIDE = [f"mid-{n:04d}" for n in range(1_000)]
@@ -27,6 +28,7 @@ def b11(subject: UnderTest, door: Door) -> dict[str, Any]:
     are those of the last round's small ones.
     """
     costs: dict[str, list[float]] = {shape: [] for shape in SHAPES}
+    stages: dict[str, dict[str, float]] = {}
     last: dict[str, object] = {}
     for _ in range(ROUNDS):
         for shape, (definition, jobs, count) in reversed(SHAPES.items()):
@@ -35,6 +37,7 @@ def b11(subject: UnderTest, door: Door) -> dict[str, Any]:
                 door.wait(ids)
             door.verify(ids, jobs * count)
             costs[shape].append(sum(meter.cpu.values()) * 1000 / (jobs * count))
+            stages[shape] = stages_ms(door, ids)
             last = meter.figures(jobs * count)
     median = {shape: percentile(values, 0.5) for shape, values in costs.items()}
     ratios = {f"ratio_{shape}": round(median[shape] / median["small"], 2) for shape in ("wide", "random")}
@@ -42,5 +45,6 @@ def b11(subject: UnderTest, door: Door) -> dict[str, Any]:
         "ratio": max(ratios.values()),
         **ratios,
         "cpu_ms_per_job_by_shape": {shape: round(cost, 3) for shape, cost in median.items()},
+        "stages_ms": stages,
         **last,
     }

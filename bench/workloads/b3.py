@@ -9,6 +9,7 @@ from typing import Any
 from bench.door import Door, noop
 from bench.meter import Meter
 from bench.stack import UnderTest
+from bench.stages import stages_ms
 
 LENGTH = 40
 TIMED = 3
@@ -33,5 +34,6 @@ def b3(subject: UnderTest, door: Door) -> dict[str, Any]:
         "ms_per_hop": round(statistics.median(timed), 2),
         "max_hop_ms": round(max(hops), 1),
         "hops": len(hops),
+        "stages_ms": stages_ms(door, chains),
         **meter.figures((TIMED + MORE) * LENGTH),
     }

@@ -15,6 +15,7 @@ from bench.draws import Task, lock_tasks
 from bench.field import Field
 from bench.meter import Meter
 from bench.schedule import ideal_seconds
+from bench.stages import stages_ms
 from bench.stubs import Stubs, lasting, warm
 
 WORKERS, FEW_WORKERS = (1, 2, 4, 8, 16, 32), (4, 8)
@@ -36,7 +37,8 @@ def p1(field: Field, *, small: bool) -> dict[str, Any]:
     """
     tasks = lock_tasks(FEW_TASKS if small else TASKS, RESOURCES, LOCKS, SEED)
     figures: dict[str, dict[str, Any]] = {
-        "wall_s": {}, "ideal_s": {}, "ideal_in_turn_s": {}, "producer_ms_per_task": {}, "wait_ms": {}
+        "wall_s": {}, "ideal_s": {}, "ideal_in_turn_s": {}, "producer_ms_per_task": {}, "wait_ms": {},
+        "stages_ms": {},
     }  # fmt: skip
     last: dict[str, object] = {}
     warm(field)
@@ -76,4 +78,5 @@ def _burst(field: Field, tasks: list[Task]) -> dict[str, Any]:
         "wall_s": round(wall, 2),
         "producer_ms_per_task": round(producer, 3),
         "wait_ms": {"p50": round(percentile(waits, 0.5), 2), "p99": round(percentile(waits, 0.99), 2)},
+        "stages_ms": stages_ms(field.door, ids),
     }
