@@ -45,17 +45,16 @@ def p1(field: Field, *, small: bool) -> dict[str, Any]:
     for workers in FEW_WORKERS if small else WORKERS:
         with Stubs(field, workers, 1) as fleet:
             fleet.settle()
-            with Meter(field.subject) as meter:
-                one = _burst(field, tasks)
+            one, last = _burst(field, tasks)
         one["ideal_s"] = ideal_seconds(tasks, workers, WORK_SECONDS)
         one["ideal_in_turn_s"] = ideal_seconds(tasks, workers, WORK_SECONDS, in_turn=True)
         for name, value in one.items():
             figures[name][str(workers)] = value
-        last = meter.figures(len(tasks))
     return {**figures, **last}
 
 
-def _burst(field: Field, tasks: list[Task]) -> dict[str, Any]:
+def _burst(field: Field, tasks: list[Task]) -> tuple[dict[str, Any], dict[str, object]]:
+    """Figures of one number of workers, and the meter's."""
     definitions = [
         {
             "name": "task",
@@ -63,10 +62,11 @@ def _burst(field: Field, tasks: list[Task]) -> dict[str, Any]:
         }
         for task in tasks
     ]
-    began = time.monotonic()
-    ids = field.door.submit(definitions)
-    producer = (time.monotonic() - began) * 1000 / len(tasks)
-    field.door.wait(ids, PATIENCE_SECONDS)
+    with Meter(field.subject) as meter:
+        began = time.monotonic()
+        ids = field.door.submit(definitions)
+        producer = (time.monotonic() - began) * 1000 / len(tasks)
+        field.door.wait(ids, PATIENCE_SECONDS)
     wall = field.door.finished_at(ids) - field.door.sent[ids[0]]
     field.door.verify(ids, len(ids))
     waits = [waited for (waited,) in field.db.rows(WAITED, (ids,))]
@@ -79,4 +79,4 @@ def _burst(field: Field, tasks: list[Task]) -> dict[str, Any]:
         "producer_ms_per_task": round(producer, 3),
         "wait_ms": {"p50": round(percentile(waits, 0.5), 2), "p99": round(percentile(waits, 0.99), 2)},
         "stages_ms": stages_ms(field.door, ids),
-    }
+    }, meter.figures(len(tasks))
