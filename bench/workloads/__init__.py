@@ -25,6 +25,7 @@ from bench.workloads.history import history
 from bench.workloads.idle import idle
 from bench.workloads.outages import FEW, JOBS, Outage
 from bench.workloads.p1 import p1
+from bench.workloads.policy import policy
 from bench.workloads.recovery import RUNNERS, SLOTS, dead_runner, dead_service
 from bench.workloads.scaling import scaling
 from penstock.local.services import SERVICES
@@ -65,4 +66,4 @@ OWN = {
     "kafka-hangs": Own(Outage("kafka", "hang"), {}, MANY, SOME, quick_when_small=True),
 }
 SEVERAL: dict[str, Callable[..., dict[str, Any]]] = {"scaling": scaling}
-PURE: dict[str, Callable[..., dict[str, Any]]] = {}
+PURE: dict[str, Callable[..., dict[str, Any]]] = {"policy": policy}

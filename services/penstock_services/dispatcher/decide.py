@@ -34,7 +34,7 @@ SHORTEST_SECONDS: Final = 0.05
 """What the shortest ones count for in a decision."""
 
 
-Aged = tuple[int, datetime, str, str]
+Aged = tuple[int, datetime, Lane, str]
 """Of a tenant whose jobs waited for too long: its turn, since when the oldest waits, its lane, the tenant."""
 
 
@@ -214,7 +214,7 @@ class _Pass:
 
     def _serve_aged(self, level: str) -> None:
         """Grant one job of a lane below the level that waited for too long, if there is one."""
-        below = [lane for lane in LANES if LEVELS.index(lane) > LEVELS.index(level)]
+        below: list[Lane] = [lane for lane in LANES if LEVELS.index(lane) > LEVELS.index(level)]
         if self._aged is None:
             self._aged = self._find_aged(below)
             heapq.heapify(self._aged)
@@ -236,7 +236,7 @@ class _Pass:
         turns, now = self._scene.turns, self._scene.now
         if not turns.may_be_aged(self._pool, now):
             return []
-        oldest: dict[str, tuple[datetime, str]] = {}
+        oldest: dict[str, tuple[datetime, Lane]] = {}
         for lane in lanes:
             for tenant, shapes in self._scene.ready.level(self._pool, lane).items():
                 first = min(line.first().queued_at for line in shapes.values())

@@ -138,7 +138,7 @@ _ALL: Final = (
         "dispatcher.picked",
         "dispatcher",
         "jobs and their runners are chosen, the claim is not written",
-        before("penstock_services.dispatcher.handle:Dispatcher._claim"),
+        before("penstock_services.dispatcher.claims:Claims.claim"),
     ),
     Point(
         "dispatcher.claimed",
