@@ -37,7 +37,7 @@ class Telling:
                 continue
             why = explainer.why(job)
             before, told = self._told.get(job.job_id, (job, None))
-            if before is not job:
+            if before.queued_at != job.queued_at:
                 told = None  # It came back into the queue, where nothing is told of it yet.
             if not _same(why, told):
                 found.append((job, why))
@@ -58,8 +58,9 @@ class Telling:
     def counted(self, ready: Ready) -> Counter[tuple[str, str]]:
         """Ready jobs by pool and reason; those without one of their own wait for the `queue`."""
         found = Counter((job.pool, "queue") for job in ready.jobs())
-        for job, why in self._told.values():
-            if job.job_id in ready:
+        for told, why in self._told.values():
+            job = ready.get(told.job_id)
+            if job is not None and job.queued_at == told.queued_at:
                 found[job.pool, "queue"] -= 1
                 found[job.pool, why.reason] += 1
         return found

@@ -218,8 +218,8 @@ class AttemptPage(msgspec.Struct):
 class Explanation(msgspec.Struct, omit_defaults=True):
     """Why a job is in its state.
 
-    `reason`: of a QUEUED job why it waits, one of pool-paused, no-runners, no-fit, lock, group, max-parallel,
-    quota, rate-limit, no-room and queue, to which others may come; `needs` of a PENDING one, `approval` of
+    `reason`: of a QUEUED job why it waits, one of pool-paused, no-runners, no-fit, quota, rate-limit, lock,
+    group, max-parallel, no-room and queue, to which others may come; `needs` of a PENDING one, `approval` of
     one that is WAITING, `retry` of one that is RETRYING; of one that ended its reason; null while it runs.
     """
 

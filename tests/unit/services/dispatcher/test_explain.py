@@ -158,3 +158,21 @@ def test_the_record_says_what_was_told_and_of_no_reason_that_there_is_none() -> 
     told = news(found, Why("lock", "lock db is held", {"name": "db"}), "now")
     assert (told.tenant, told.job_id, told.reason, told.detail) == ("acme", "a", "lock", {"name": "db"})
     assert (news(found, None, "now").reason, news(found, None, "now").detail) == (None, {})
+
+
+def test_one_that_came_to_another_lane_is_known_still_and_one_that_came_back_is_not() -> None:
+    field, telling = Field(), Telling()
+
+    def tell() -> list[tuple[str, str | None]]:
+        found = telling.changed(field.scene(0.0, 1000.0))
+        telling.told(found)
+        return [(one.job_id, why.reason if why else None) for one, why in found]
+
+    field.ready.add([job("a"), job("b")])
+    assert tell() == [("a", "no-runners"), ("b", "no-runners")]
+    field.ready.add([job("a", "high")])
+    field.ready.remove(["b"])
+    field.ready.add([job("b", at=5)])
+    field.runner(slots=2)
+    assert tell() == [("a", None)], "what is kept of it in the queue is to be taken back"
+    assert telling.counted(field.ready)["default", "queue"] == 2
