@@ -125,7 +125,8 @@ def test_nothing_of_the_runners_environment_reaches_the_job(on: Any, monkeypatch
         names = {line.partition(b"=")[0] for line in begun.output.out.split(b"\n") if b"=" in line}
         assert names - {b"PWD", b"SHLVL", b"_", b"OLDPWD"} == {
             b"CI", b"CI_PENSTOCK", b"CI_PIPELINE_ID", b"CI_PIPELINE_NAME", b"CI_JOB_ID", b"CI_JOB_NAME",
-            b"CI_ATTEMPT", b"CI_TENANT", b"CI_WORKSPACE", b"HOME", b"TMPDIR", b"PATH", b"LANG", b"MINE",
+            b"CI_ATTEMPT", b"CI_TENANT", b"CI_WORKSPACE", b"CI_RATE_LIMITS", b"HOME", b"TMPDIR", b"PATH",
+            b"LANG", b"MINE",
         }  # fmt: skip
         assert b"CI=overridden\n" in begun.output.out
         assert "MINE=käse\n2\n".encode() in begun.output.out
