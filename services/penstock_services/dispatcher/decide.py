@@ -33,7 +33,6 @@ UNKNOWN_SECONDS: Final = 1.0
 SHORTEST_SECONDS: Final = 0.05
 """What the shortest ones count for in a decision."""
 
-
 Aged = tuple[int, datetime, Lane, str]
 """Of a tenant whose jobs waited for too long: its turn, since when the oldest waits, its lane, the tenant."""
 
@@ -223,11 +222,11 @@ class _Pass:
             if not self._is_open(tenant):
                 continue
             granted = self._grant_one(lane, tenant, aged=True)
-            heads = [
+            heads: list[tuple[datetime, Lane]] = [
                 (head[1].queued_at, lane) for lane in below if (head := self._heads_of(lane, tenant).peek())
             ]
-            if heads and min(heads)[0] <= self._aged_since:
-                heapq.heappush(self._aged, (next(self._turn) if granted else turn, *min(heads), tenant))
+            if heads and (first := min(heads))[0] <= self._aged_since:
+                heapq.heappush(self._aged, (next(self._turn) if granted else turn, *first, tenant))
             if granted:
                 return
 
