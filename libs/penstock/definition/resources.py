@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final, cast
 
+from penstock.core.architectures import ALIASES, ARCHITECTURES, architecture
 from penstock.definition import limits, shape, values
 from penstock.definition.expressions import EXPRESSION, refuse
 from penstock.definition.model import Resources
@@ -13,11 +14,6 @@ from penstock.definition.source import Path
 
 CPU: Final = r"[0-9]{1,7}m|[0-9]{1,4}(?:\.[0-9]{1,6})?"
 MEMORY: Final = r"([0-9]{1,15}(?:\.[0-9]{1,6})?)(Ki|Mi|Gi|Ti|k|M|G|T)?B?"
-ARCHITECTURES: Final = (
-    "x86_64", "aarch64", "armv6l", "armv7l", "i686", "loongarch64", "ppc64le", "riscv64", "s390x",
-)  # fmt: skip
-"""As `uname -m` has them."""
-ALIASES: Final = {"amd64": "x86_64", "x64": "x86_64", "x86-64": "x86_64", "arm64": "aarch64"}
 
 _CPU: Final = re.compile(CPU)
 _MEMORY: Final = re.compile(MEMORY)
@@ -69,12 +65,11 @@ def _read_arch(report: Report, path: Path, value: Any) -> str | None:
     text = values.read_text(report, path, value)
     if text is None:
         return None
-    word = text.lower()
-    arch = ALIASES.get(word, word)
+    arch = architecture(text)
     if arch in ARCHITECTURES:
         return arch
     known = (*ARCHITECTURES, *ALIASES)
-    near = report.suggest(word, known)
+    near = report.suggest(text.lower(), known)
     hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
     report.expected(path, "an architecture such as x86_64 or aarch64", text, hint)
     return None

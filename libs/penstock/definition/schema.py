@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from penstock.core.architectures import ALIASES, ARCHITECTURES
 from penstock.core.lanes import LANES
 from penstock.definition import (
     concurrency,
@@ -174,7 +175,7 @@ _RESOURCES: Final[Schema] = {
                     "maximum": limits.MAX_MEMORY_BYTES,
                 },
             ),
-            "arch": _or_of_matrix({"enum": [*resources.ARCHITECTURES, *resources.ALIASES]}),
+            "arch": _or_of_matrix({"enum": [*ARCHITECTURES, *ALIASES]}),
         },
     ),
 }

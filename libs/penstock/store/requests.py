@@ -133,7 +133,9 @@ def unapplied(db: Database, limit: int) -> list[dict[str, Any]]:
 
 
 def forget(db: Database, *, older_than: float, limit: int) -> int:
-    """Delete old requests, conflicts and cancels that nothing refers to; returns how many rows went."""
+    """Delete old requests, conflicts and cancels that nothing refers to, and limits that a report closed and
+    that are open again; returns how many rows went.
+    """
     gone: int = db.call("forget_v1", older_than, limit)
     return gone
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from penstock.core.architectures import architecture
 from penstock.events.workers import Heartbeat, Offer, WorkerState
 from penstock_services.dispatcher.ready import Shape
 from penstock_services.dispatcher.shares import Account
@@ -86,7 +87,8 @@ class Runner:
         self.labels, self.executors = frozenset(news.labels), frozenset(news.executors)
         slots, self.slots = self.slots, news.slots
         if isinstance(news, Heartbeat):
-            self.arch, self.cpu, self.memory = news.capacity.arch, news.capacity.cpu, news.capacity.memory
+            self.arch = architecture(news.capacity.arch)
+            self.cpu, self.memory = news.capacity.cpu, news.capacity.memory
         self.name = news.name or self.name
         self.state = news.state
         if self._profile() != before:

@@ -8,7 +8,7 @@ import msgspec
 
 from penstock.core.errors import DeadLetter, Problem
 from penstock.core.ids import is_uuid
-from penstock.definition.model import Plan
+from penstock.definition.model import Plan, PlannedJob
 from penstock.definition.names import CONTROL
 from penstock.definition.request import MAX_REQUEST_ID_BYTES, TENANT, read_request
 from penstock.events.pipelines import PipelineRequested, requested
@@ -100,11 +100,7 @@ def job_rows(
             "stage": job.stage or None,
             "needs": job.needs or None,
             "spec": job.spec,
-            "resources": job.resources,
-            "holds": job.holds or None,
-            "immediate": job.immediate,
-            "matrix": job.matrix or None,
-            "fail_fast": job.fail_fast,
+            **_wishes(job),
         }
         for job_id, job, waits in zip(ids, asked.plan.jobs, unmet, strict=True)
     ]
@@ -113,6 +109,18 @@ def job_rows(
         for parent, child in asked.plan.edges
     ]
     return jobs, edges
+
+
+def _wishes(job: PlannedJob) -> dict[str, Any]:
+    """What it asks of dispatch beyond a slot: of most jobs nothing, and each key costs in Postgres."""
+    wishes = {
+        "resources": job.resources,
+        "holds": job.holds,
+        "immediate": job.immediate,
+        "matrix": job.matrix,
+        "fail_fast": job.fail_fast,
+    }
+    return {key: value for key, value in wishes.items() if value}
 
 
 def pipeline_row(asked: Asked, pipeline_id: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from penstock.core.ids import uuid4, uuid7
 from penstock.runtime.clock import SystemClock
-from penstock.store import jobs, logs, requests
+from penstock.store import jobs, logs, policies, requests
 from penstock.store.changes import Changes
 from penstock.store.database import Database
 from penstock.store.logs import IndexItem
@@ -52,6 +52,18 @@ def test_keys_go_after_ninety_days_unless_their_pipeline_is_open(db: Database) -
     assert [known(db, world.key) for world in (done, going, young)] == [False, True, True]
     going.run(0)
     assert forget(db) == 1
+
+
+def test_a_limit_that_a_report_closed_goes_once_it_is_open_again(db: Database) -> None:
+    changes = Changes()
+    for name in ("past", "ahead", "said"):
+        policies.close_limit(db, changes, "forgetful", name, 60, actor=ACTOR)
+    policies.set_limit(db, changes, "forgetful", "lock", "said", per_second=1.0, burst=1, actor=ACTOR)
+    db.rows("UPDATE limits SET closed_until = clock_v1() - interval '1 second' WHERE name <> 'ahead'")
+    assert forget(db) == 1
+    left = db.rows("SELECT name FROM limits WHERE tenant = 'forgetful' ORDER BY name")
+    assert [name for (name,) in left] == ["ahead", "said"]
+    db.rows("DELETE FROM limits WHERE tenant = 'forgetful'")
 
 
 def test_a_request_that_is_not_applied_stays_and_so_does_its_cancel(db: Database) -> None:

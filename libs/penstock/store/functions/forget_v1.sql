@@ -1,7 +1,7 @@
--- Deletes requests, conflicts and cancels older than keep_seconds, at most max_rows of each, the oldest first;
--- several reapers at once are safe. A request stays as long as its pipeline is unfinished or not applied yet,
--- a cancel as long as it may still be applied. A conflict is as old as the id that was made for it: a UUIDv7
--- begins with 48 bits of Unix milliseconds. Returns how many rows went.
+-- Deletes requests, conflicts and cancels older than keep_seconds, at most max_rows of each, the oldest first; and
+-- limits that only a report closed and that are open again. Several reapers at once are safe. A request stays as long
+-- as its pipeline is unfinished or not applied yet, a cancel as long as it may still be applied. A conflict is as old
+-- as the id that was made for it: a UUIDv7 begins with 48 bits of Unix milliseconds. Returns how many rows went.
 CREATE OR REPLACE FUNCTION forget_v1(keep_seconds double precision, max_rows int) RETURNS json
 LANGUAGE sql SECURITY DEFINER AS $$
     WITH b AS MATERIALIZED (
@@ -31,6 +31,13 @@ LANGUAGE sql SECURITY DEFINER AS $$
                     WHERE q.pipeline_id = o.pipeline_id AND q.state = 'RECEIVED')
             ORDER BY o.received_at LIMIT max_rows FOR UPDATE SKIP LOCKED) AS old
         WHERE w.cancel_id = old.cancel_id
+        RETURNING 1
+    ), l AS (
+        DELETE FROM limits AS l USING (
+            SELECT o.tenant, o.kind, o.name FROM limits AS o WHERE o.per_second IS NULL AND o.closed_until < clock_v1()
+            ORDER BY o.closed_until LIMIT max_rows FOR UPDATE SKIP LOCKED) AS old
+        WHERE l.tenant = old.tenant AND l.kind = old.kind AND l.name = old.name
         RETURNING 1)
-    SELECT to_json((SELECT count(*) FROM r) + (SELECT count(*) FROM c) + (SELECT count(*) FROM w))
+    SELECT to_json((SELECT count(*) FROM r) + (SELECT count(*) FROM c) + (SELECT count(*) FROM w)
+        + (SELECT count(*) FROM l))
 $$;

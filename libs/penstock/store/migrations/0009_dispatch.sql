@@ -66,6 +66,7 @@ ALTER TABLE open_pipelines ADD COLUMN tenant text;
 ALTER TABLE open_pipelines ADD COLUMN grouped boolean NOT NULL DEFAULT false;
 UPDATE open_pipelines AS o SET tenant = p.tenant FROM pipelines AS p WHERE p.id = o.pipeline_id;
 ALTER TABLE open_pipelines ALTER COLUMN tenant SET NOT NULL;
+CREATE INDEX open_pipelines_tenant ON open_pipelines (tenant);
 COMMENT ON COLUMN open_pipelines.tenant IS 'Its owner.';
 COMMENT ON COLUMN open_pipelines.grouped IS 'It has a concurrency group, which its end frees.';
 

@@ -68,7 +68,7 @@ def test_architecture_and_size_must_fit(field: Field) -> None:
     assert field.give() == ["ok"]
     field.ready.add([job("more", cpu=0.5), job("plain")])
     assert field.chosen() == ["plain"], "its cores are taken, a slot is not"
-    field.runner("large", cpu=16, memory=64 * GIB, arch="aarch64", slots=1)
+    field.runner("large", cpu=16, memory=64 * GIB, arch="arm64", slots=1)
     assert [(one.job.job_id, one.runner.name) for one in field.decide().choices] == [
         ("arm", "large"), ("plain", "small"),
     ]  # fmt: skip
