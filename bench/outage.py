@@ -266,9 +266,10 @@ def _first(field: Field, ids: list[str], state: str, after: float) -> float:
 
 
 def _all_ended(field: Field, ids: list[str]) -> bool:
-    return field.count(ids, *ENDED) == patient(
+    jobs: int = patient(
         lambda: field.db.one("SELECT count(*) FROM jobs WHERE pipeline_id = ANY(%s::uuid[])", (ids,))
     )
+    return field.count(ids, *ENDED) == jobs
 
 
 def _accepted(field: Field, poster: Poster) -> int:

@@ -185,6 +185,7 @@ class Stub:
             n=self.beats,
             pool="default",
             slots=self.slots,
+            name=self.name,
             state=self._state(),
             executors=["noop", "process"],
             ended=ended,
