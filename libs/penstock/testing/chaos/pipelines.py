@@ -35,8 +35,20 @@ EXCLUSIVE_SHARE: Final = 0.06
 """Of all jobs. Whoever loses one to a dead runner waits for the end of a long lease."""
 
 
+LOCKED_SHARE: Final = 0.08
+"""Of all jobs: they take one or two locks. A dead runner's are free at the end of a long lease, too."""
+LOCKS: Final = tuple(f"lock-{n}" for n in range(8))
+MATRIX_SHARE: Final = 0.08
+GROUPED_SHARE: Final = 0.05
+"""Of all pipelines: one of a group runs at a time."""
+GROUPS: Final = ("east", "south", "west")
+
+
 def draw_definition(rng: random.Random, name: str, runs: Path, *, most: int = 12) -> dict[str, Any]:
-    """A graph of up to `most` jobs: chains, fans, conditions, retries, failures; mostly short."""
+    """A graph of up to `most` jobs: chains, fans, matrices, conditions, retries, failures; mostly short.
+
+    Some take locks, some share a concurrency group.
+    """
     drawn: dict[str, Any] = {}
     for number in range(rng.randint(2, most)):
         needs = rng.sample(sorted(drawn), min(len(drawn), rng.choice((0, 1, 1, 2, 3))))
@@ -54,8 +66,33 @@ def draw_definition(rng: random.Random, name: str, runs: Path, *, most: int = 12
         if alone := rng.random() < EXCLUSIVE_SHARE:
             job.update(EXCLUSIVE)
         job["run"] = _body(rng, runs, failing, alone=alone)
+        _draw_holds(rng, job)
         drawn[f"j{number}"] = job
-    return {"name": name, "jobs": drawn}
+    definition: dict[str, Any] = {"name": name, "jobs": drawn}
+    if rng.random() < GROUPED_SHARE:
+        definition["concurrency"] = rng.choice(
+            (
+                {"group": rng.choice(GROUPS)},
+                {"group": rng.choice(GROUPS), "queue": "latest"},
+                {"group": rng.choice(GROUPS), "cancel-in-progress": True},
+            )
+        )
+    return definition
+
+
+def _draw_holds(rng: random.Random, job: dict[str, Any]) -> None:
+    """Locks or a matrix, or neither."""
+    chance = rng.random()
+    if chance < LOCKED_SHARE:
+        names = rng.sample(LOCKS, rng.choice((1, 1, 2)))
+        job["locks"] = [{"name": name, "mode": rng.choice(("exclusive", "shared"))} for name in names]
+        job["timeout"] = EXCLUSIVE["timeout"]
+    elif chance < LOCKED_SHARE + MATRIX_SHARE:
+        job["strategy"] = {
+            "matrix": {"cell": list(range(rng.choice((2, 3))))},
+            "fail-fast": rng.random() < 0.7,
+            **({"max-parallel": rng.choice((1, 2))} if rng.random() < 0.5 else {}),
+        }
 
 
 def exclusive_definition(runs: Path, seconds: float) -> dict[str, Any]:

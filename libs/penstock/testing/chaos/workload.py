@@ -21,7 +21,7 @@ from penstock.runtime.clock import Clock, SystemClock
 from penstock.store import audit, requests
 from penstock.testing.chaos.arena import Arena
 from penstock.testing.chaos.pipelines import draw_definition, exclusive_definition
-from penstock.testing.history import ClientJournal, Folder, PeekJournal
+from penstock.testing.history import ClientJournal, Folder, PeekJournal, oracle
 
 TENANT: Final = "default"
 CALL_SECONDS: Final = 10.0
@@ -172,7 +172,7 @@ class Workload:
             key=uuid4(rng.randbytes),
             definition=definition,
             door=rng.choice(("http", "http", "kafka")),
-            jobs=len(definition["jobs"]),
+            jobs=len(oracle.expanded(definition)),
             cancel=rng.choice(("pipeline", "job")) if rng.random() < 0.12 else "",
             cancel_seconds=rng.choice((0.0, 0.1, 0.5, 2.0)),
             repeats=rng.random() < 0.15,

@@ -5,12 +5,33 @@ Written from the rules in words (protocol §5), not from the code that it checks
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 Fate = Literal["runs", "dependency-failed", "condition-false"]
 Ends = Mapping[str, tuple[str, str | None]]
 """Job name -> (terminal state, reason)."""
+
+
+def expanded(definition: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The jobs of a definition by name: of one with a matrix its cells, which all that need it need.
+
+    For axes alone; nothing here draws `include` or `exclude`.
+    """
+    cells = {key: _cells(key, job) for key, job in definition["jobs"].items()}
+    return {
+        name: {**job, "needs": [cell for need in job.get("needs", ()) for cell in cells[need]]}
+        for key, job in definition["jobs"].items()
+        for name in cells[key]
+    }
+
+
+def _cells(key: str, job: Mapping[str, Any]) -> list[str]:
+    axes = job.get("strategy", {}).get("matrix", {})
+    if not axes:
+        return [key]
+    return [f"{key} ({', '.join(map(str, values))})" for values in itertools.product(*axes.values())]
 
 
 def fate(job: Mapping[str, Any], jobs: Mapping[str, Mapping[str, Any]], ends: Ends) -> Fate:

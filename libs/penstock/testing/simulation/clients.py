@@ -209,7 +209,7 @@ def _make_exclusive(seed: int, asks: list[Ask]) -> None:
 
 
 def _make_locked(seed: int, asks: list[Ask]) -> None:
-    """Two jobs of three take one or both of two locks; some pipelines share a group."""
+    """Two jobs of three take one or both of two locks, some others have a matrix; pipelines share a group."""
     rng = random.Random(f"{seed}/locked jobs")
     for ask in asks:
         if rng.random() < 0.4:
@@ -222,6 +222,9 @@ def _make_locked(seed: int, asks: list[Ask]) -> None:
                 modes = ("exclusive", "exclusive", "shared")
                 job["locks"] = [{"name": name, "mode": rng.choice(modes)} for name in names]
                 job["timeout"] = {"cancel-grace": f"{EXCLUSIVE_GRACE_SECONDS:g}s"}
+            elif rng.random() < 0.5:
+                most = rng.choice(({}, {"max-parallel": 1}))
+                job["strategy"] = {"matrix": {"cell": ["a", "b"]}, "fail-fast": rng.random() < 0.7, **most}
 
 
 def _draw_definition(rng: random.Random, name: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from penstock.events.pipelines import PipelineRequested
 from penstock.testing.chaos.pipelines import draw_definition, exclusive_definition
 from penstock.testing.history.checks.logs import MARK
 from penstock.testing.history.folder import read_runs
+from penstock.testing.history.oracle import expanded
 
 BASH: Final = ("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c")
 """As the runner starts it."""
@@ -37,7 +38,13 @@ def planned(definition: dict[str, Any]) -> list[PlannedJob]:
 @pytest.mark.parametrize("seed", range(30))
 def test_a_gateway_would_take_it(seed: int) -> None:
     definition = draw_definition(random.Random(seed), "p", RUNS)
-    assert len(planned(definition)) == len(definition["jobs"])
+    assert [job.name for job in planned(definition)] == list(expanded(definition))
+
+
+def test_some_hold_what_others_want() -> None:
+    definitions = [draw_definition(random.Random(seed), "p", RUNS) for seed in range(60)]
+    kinds = {(kind, most) for one in definitions for job in planned(one) for kind, _, most in job.holds}
+    assert kinds == {("lock", None), ("lock", 1), ("matrix", 1), ("matrix", 2), ("group", 1)}
 
 
 def test_a_gateway_would_take_an_exclusive_job() -> None:

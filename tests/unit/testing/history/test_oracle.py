@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.core.states import JOB_TRANSITIONS
-from penstock.testing.history.oracle import chain, fate, pipeline_state
+from penstock.testing.history.oracle import chain, expanded, fate, pipeline_state
 
 JOBS = {
     "bad": {},
@@ -77,3 +77,15 @@ def test_a_history_has_no_gap_and_no_jump() -> None:
     assert chain([(1, None, "QUEUED"), (3, "QUEUED", "CANCELLED")], JOB_TRANSITIONS) == "version 2 is 3"
     broken = [(1, None, "PENDING"), (2, "QUEUED", "CANCELLED")]
     assert chain(broken, JOB_TRANSITIONS) == "version 2 comes from QUEUED, the state was PENDING"
+
+
+def test_cells_take_the_place_of_their_job() -> None:
+    axes = {"os": ["linux", "mac"], "n": [1]}
+    jobs = {
+        "a": {"strategy": {"matrix": axes}},
+        "b": {"needs": ["a"]},
+        "c": {"strategy": {"max-parallel": 1}},
+    }
+    assert {name: job["needs"] for name, job in expanded({"jobs": jobs}).items()} == {
+        "a (linux, 1)": [], "a (mac, 1)": [], "b": ["a (linux, 1)", "a (mac, 1)"], "c": [],
+    }  # fmt: skip

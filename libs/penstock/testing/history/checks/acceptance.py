@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Final
 
+from penstock.testing.history import oracle
 from penstock.testing.history.checks.check import Check
 from penstock.testing.history.facts import Facts, Finding, is_over
 
@@ -21,7 +22,7 @@ def lost(facts: Facts) -> Iterator[Finding]:
             yield Finding(f"lost: {name} ({ask.key}) was asked for over {ask.door} and exists 0 times")
     for pipeline_id, ask in facts.asked.items():
         names = sorted(job["name"] for job in facts.jobs_of[pipeline_id])
-        if names != sorted(ask.definition["jobs"]):
+        if names != sorted(oracle.expanded(ask.definition)):
             yield facts.about_pipeline(f"has the jobs {names}", pipeline_id)
 
 

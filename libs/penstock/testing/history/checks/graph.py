@@ -49,7 +49,7 @@ def queued_once(facts: Facts) -> Iterator[Finding]:
 def ends(facts: Facts) -> Iterator[Finding]:
     """I7: final states are what the definition makes of them; only what was cancelled is CANCELLED."""
     for pipeline_id, ask in facts.asked.items():
-        jobs = ask.definition["jobs"]
+        jobs = oracle.expanded(ask.definition)
         rows = {job["name"]: job for job in facts.jobs_of[pipeline_id]}
         if rows.keys() != jobs.keys():
             continue  # told by I1
