@@ -22,9 +22,9 @@ FRAMING_BYTES: Final = 64 * 1024
 """Room for headers and framing beyond the largest record, so that a dead letter of it still fits."""
 ACKS: Final = "all"
 """Every producer of Penstock waits for all in-sync replicas; it is no setting."""
-GATHER_MS: Final = 0.2
-"""The client waits so long before it sends: as long as it takes to hand it the records of one step. Without
-it the first record of a step goes out alone, and a broker pays for requests, not bytes (facts §11)."""
+AT_ONCE: Final = 0.0
+"""The client does not wait before it sends. Any wait, however short, ends with the next turn of a clock of its
+own: 0.2 ms cost 0.9 ms a hop. What a step hands over while the sending thread wakes up is one request anyway."""
 POLL_SECONDS: Final = 0.1
 ROOM_SECONDS: Final = 0.005
 """How long to wait before trying again when the client's own queue is full."""
@@ -74,7 +74,7 @@ class Producer:
         settings: KafkaSettings,
         name: str,
         *,
-        linger_ms: float = GATHER_MS,
+        linger_ms: float = AT_ONCE,
         delivery_timeout_ms: int = 12_000,
         clock: Clock | None = None,
     ) -> None:

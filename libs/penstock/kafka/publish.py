@@ -36,15 +36,17 @@ class Events(Protocol):
 
 
 def records(events: Events, actor: str, *, replayed: bool = False) -> list[Outgoing]:
-    """All records of these events, pipelines first. `actor` is the service and replica: `ce_source`."""
+    """All records of these events, first those that somebody waits for to go on. `actor` is the service and
+    replica: `ce_source`.
+    """
     source = f"/penstock/{actor}".encode()
     extra = [(REPLAYED, b"1")] if replayed else []
     return [
-        *(_pipeline_status(event, source, extra) for event in events.pipelines),
         *_grants(events.grants, source),
         *_ready(events.ready, source),
         *_freed(events.freed, source),
         *_stops(events.stops, source),
+        *(_pipeline_status(event, source, extra) for event in events.pipelines),
         *(_job_status(event, source, extra) for event in events.jobs),
     ]
 
