@@ -17,6 +17,7 @@ from penstock.events.topics import (
     Topic,
     dlq_of,
 )
+from penstock.kafka import tail
 from penstock.kafka.admin import apply_topics, diff_topics
 from penstock.kafka.batches import Outcome
 from penstock.kafka.consumer import GroupSource
@@ -119,12 +120,13 @@ def test_probe_and_cluster_id(applied: KafkaSettings, producer: Producer) -> Non
     assert probe(applied, 10.0) == producer.cluster_id() != ""
 
 
-def test_nobody_there_means_retry_later() -> None:
+def test_nobody_there_means_retry_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail, "ASK_SECONDS", 0.5)
     with pytest.raises(RetryLater) as raised:
         probe(NOBODY, 0.5)
     assert raised.value.component == "kafka"
     with pytest.raises(RetryLater):
-        TailSource(NOBODY, ["any"], ask_seconds=0.5)
+        TailSource(NOBODY, ["any"])
     producer = Producer(NOBODY, "test", delivery_timeout_ms=500)
     with pytest.raises(RetryLater):
         producer.warm_up([], seconds=0.5)

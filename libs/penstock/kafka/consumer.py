@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from penstock.core.errors import StopProcess
 from penstock.kafka.ports import MAX_BYTES, MAX_RECORDS, Rebalanced
-from penstock.kafka.reader import Reader, as_set
+from penstock.kafka.reader import Reader, as_set, gathering
 from penstock.kafka.records import Partition, Record
 from penstock.runtime.clock import Clock, SystemClock
 from penstock.runtime.log import logger
@@ -46,13 +46,16 @@ class GroupSource:
         *,
         on_assigned: Rebalanced | None = None,
         on_revoked: Rebalanced | None = None,
+        gather_seconds: float = 0.0,
         clock: Clock | None = None,
     ) -> None:
+        """`gather_seconds`: see `gathering`."""
         self._settings = settings
         self._topics = list(topics)
         self._group = group
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
+        self._config = {"group.id": group, "group.protocol": "consumer", **gathering(gather_seconds)}
         self._clock: Clock = clock or SystemClock()
         self._done: dict[Partition, int] = {}
         """What was stated as done, a partition."""
@@ -152,7 +155,7 @@ class GroupSource:
             self._pending = {}
 
     def _connect(self) -> Reader:
-        return Reader(self._settings, self._group, {"group.id": self._group, "group.protocol": "consumer"})
+        return Reader(self._settings, self._group, self._config)
 
     def _join(self) -> None:
         """Only once somebody polls: a member that does not poll would hold its partitions up."""

@@ -23,8 +23,8 @@ FRAMING_BYTES: Final = 64 * 1024
 ACKS: Final = "all"
 """Every producer of Penstock waits for all in-sync replicas; it is no setting."""
 AT_ONCE: Final = 0.0
-"""The client does not wait before it sends. Any wait, however short, ends with the next turn of a clock of its
-own: 0.2 ms cost 0.9 ms a hop. What a step hands over while the sending thread wakes up is one request anyway."""
+"""The client does not wait before it sends. Any wait, however short, ends by a clock of whole milliseconds:
+0.2 ms cost 0.9 ms a hop. What a step hands over while the sending thread wakes up is one request anyway."""
 POLL_SECONDS: Final = 0.1
 ROOM_SECONDS: Final = 0.005
 """How long to wait before trying again when the client's own queue is full."""

@@ -29,8 +29,16 @@ CONSUMING: Final[dict[str, Any]] = {
     "fetch.queue.backoff.ms": 10,
     "queued.max.messages.kbytes": 8192,
 }
+GATHER_BYTES: Final = 256 * 1024
 
 log = logger(__name__)
+
+
+def gathering(seconds: float) -> dict[str, Any]:
+    """Configuration of a client for records that can wait for so long: the broker answers a fetch that late,
+    or once there is much. Each answer has its price, for the broker and for whoever acts on it. 0: at once.
+    """
+    return {"fetch.min.bytes": GATHER_BYTES, "fetch.wait.max.ms": round(seconds * 1000)} if seconds else {}
 
 
 class Reader:

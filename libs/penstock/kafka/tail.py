@@ -17,13 +17,14 @@ from penstock.core.errors import PenstockError, StopProcess
 from penstock.kafka.client import translate
 from penstock.kafka.partitioner import partition_for
 from penstock.kafka.ports import MAX_BYTES, MAX_RECORDS, Start
-from penstock.kafka.reader import Reader
+from penstock.kafka.reader import Reader, gathering
 from penstock.kafka.records import Partition, Record
 from penstock.runtime.clock import Clock, SystemClock
 from penstock.runtime.log import logger
 from penstock.runtime.settings import KafkaSettings
 
 ASK_SECONDS: Final = 5.0
+"""A question of the broker waits so long at most."""
 AGAIN_SECONDS: Final = 0.1
 FIRST: Final = -2
 BEHIND: Final = -1
@@ -49,10 +50,10 @@ class TailSource:
         partitions: Sequence[Partition] = (),
         start: Start = "end",
         name: str = "penstock-tail",
-        ask_seconds: float = ASK_SECONDS,
+        gather_seconds: float = 0.0,
         clock: Clock | None = None,
     ) -> None:
-        """Find the partitions and their offsets; each question waits at most `ask_seconds`.
+        """Find the partitions and their offsets. `gather_seconds`: see `gathering`.
 
         Raises:
             RetryLater: no broker answered in time.
@@ -64,7 +65,7 @@ class TailSource:
         self._partitions = frozenset(partitions)
         self.on_moved: Callable[[], None] | None = None
         """Told, in the polling thread, once it is placed in another cluster."""
-        self._ask_seconds = ask_seconds
+        self._gather_seconds = gather_seconds
         self._clock: Clock = clock or SystemClock()
         self._reader = self._connect()
         self._owned: set[Partition] = set()
@@ -126,8 +127,8 @@ class TailSource:
 
     def _connect(self) -> Reader:
         # The client insists on a group's name; a group that is never joined leaves nothing behind.
-        group = f"{self._name}-{uuid.uuid4()}"
-        return Reader(self._settings, self._name, {"group.id": group}, self._clock)
+        config = {"group.id": f"{self._name}-{uuid.uuid4()}", **gathering(self._gather_seconds)}
+        return Reader(self._settings, self._name, config, self._clock)
 
     def _leave(self) -> None:
         """The cluster is another one: nothing of what this client knows is true there."""
@@ -151,7 +152,7 @@ class TailSource:
 
     def _begin(self, start: Start) -> None:
         """Find and assign what to read; tried for a while, for a new topic has no leaders for a moment."""
-        deadline = self._clock.monotonic() + self._ask_seconds
+        deadline = self._clock.monotonic() + ASK_SECONDS
         never = threading.Event()
         while True:
             try:
@@ -173,7 +174,7 @@ class TailSource:
     def _discover(self, *, required: bool) -> set[Partition]:
         found: set[Partition] = set()
         for topic in self._topics:
-            metadata = self._reader.consumer.list_topics(topic, timeout=self._ask_seconds).topics[topic]
+            metadata = self._reader.consumer.list_topics(topic, timeout=ASK_SECONDS).topics[topic]
             if not metadata.partitions and required:
                 raise StopProcess(f"topic {topic} is missing; run `penstock topics apply`")
             found |= {(topic, number) for number in self._wanted(len(metadata.partitions))}
@@ -191,7 +192,7 @@ class TailSource:
             return [TopicPartition(*p, self._marks(p)[side]) for p in partitions]
         since = int((self._clock.now() - start) * 1000)
         asked = [TopicPartition(*p, since) for p in partitions]
-        found = self._reader.consumer.offsets_for_times(asked, timeout=self._ask_seconds)
+        found = self._reader.consumer.offsets_for_times(asked, timeout=ASK_SECONDS)
         # Nothing as young as that: the end.
         return [
             p
@@ -203,13 +204,11 @@ class TailSource:
     def _offsets(self, partitions: Set[Partition], at: int) -> dict[Partition, int]:
         """One question for all of them: one a partition would wait behind a fetch each."""
         asked = [TopicPartition(*partition, at) for partition in partitions]
-        found = self._reader.consumer.offsets_for_times(asked, timeout=self._ask_seconds)
+        found = self._reader.consumer.offsets_for_times(asked, timeout=ASK_SECONDS)
         return {(one.topic, one.partition): one.offset for one in found}
 
     def _marks(self, partition: Partition) -> tuple[int, int]:
-        marks = self._reader.consumer.get_watermark_offsets(
-            TopicPartition(*partition), timeout=self._ask_seconds
-        )
+        marks = self._reader.consumer.get_watermark_offsets(TopicPartition(*partition), timeout=ASK_SECONDS)
         assert marks is not None
         return marks
 

@@ -79,6 +79,11 @@ class TimingSettings:
     scan_seconds: float = setting(1.0, doc="How often the reaper looks for expired leases and due timers.")
     sweep_seconds: float = setting(5.0, doc="How often each sweep looks for work whose event was lost.")
 
+    @property
+    def gather_seconds(self) -> float:
+        """Heartbeats wait for so long to be read together with others; nobody waits for one of them."""
+        return self.heartbeat_seconds / 20
+
     def __post_init__(self) -> None:
         # A grant may wait for three heartbeats; the first one that renews its lease comes after its start.
         least = max(self.session_ttl_seconds, 4 * self.heartbeat_seconds) + EXCLUSIVE_RESERVE_SECONDS

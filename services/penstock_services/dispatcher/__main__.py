@@ -27,14 +27,18 @@ log = logger(__name__)
 def body(process: Process, settings: DispatcherSettings) -> None:
     """Run until told to stop."""
     db = Database(settings.postgres.postgres_dsn, f"penstock-{process.instance}")
-    hints = TailSource(
+    timing = settings.timing
+    ready = [topic.name for topic in topics.JOBS_READY.values()]
+    hints = TailSource(settings.kafka, ready, start=timing.session_ttl_seconds, name=process.instance)
+    beats = TailSource(
         settings.kafka,
-        [*(topic.name for topic in topics.JOBS_READY.values()), topics.WORKERS_HEARTBEATS.name],
-        start=settings.timing.session_ttl_seconds,
-        name=process.instance,
+        [topics.WORKERS_HEARTBEATS.name],
+        start=timing.session_ttl_seconds,
+        name=f"{process.instance}-heartbeats",
+        gather_seconds=timing.gather_seconds,
     )
     offers = GroupSource(settings.kafka, [topics.WORKERS_OFFERS.name], "penstock-dispatcher")
-    feeds = Feeds({"hints": hints, "offers": offers})
+    feeds = Feeds({"hints": hints, "heartbeats": beats, "offers": offers})
     with Producer(settings.kafka, name=process.instance) as producer:
         require_partitions(producer, topics.WORKERS_OFFERS.name, settings.kafka.kafka_partitions)
         dispatcher = Dispatcher(
@@ -42,7 +46,7 @@ def body(process: Process, settings: DispatcherSettings) -> None:
         )
         feeds.start()
         try:
-            _loop(process, feeds, dispatcher, offers, settings.timing.sweep_seconds)
+            _loop(process, feeds, dispatcher, offers, timing.sweep_seconds)
         finally:
             feeds.close()
 

@@ -40,6 +40,7 @@ def body(process: Process, settings: ReaperSettings) -> None:
         "penstock-reaper",
         on_assigned=reaper.rebalanced,
         on_revoked=reaper.rebalanced,
+        gather_seconds=settings.timing.gather_seconds,
     )
     watch = ClusterWatch(
         process,
