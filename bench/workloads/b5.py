@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from bench.door import PATIENCE_SECONDS, Door, ShortCutError, percentile
+from bench.door import Door, ShortCutError, percentile
 from bench.meter import Meter
 from bench.spawning import asyncio_pidfd_exec_with_stdout_pipe
 from bench.stack import UnderTest
@@ -16,6 +16,8 @@ PIPELINES = 5
 WARM_UP = 50
 ROUNDS = 3
 LOOK_SECONDS = 0.1
+LOGS_SECONDS = 30.0
+"""A log is stored, and then closed, once its lines have waited for ten seconds."""
 
 
 def b5(subject: UnderTest, door: Door) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def _verify_codes_and_logs(subject: UnderTest, ids: list[str]) -> None:
         " FROM jobs AS j LEFT JOIN log_heads AS h ON h.job_id = j.id AND h.attempt = j.attempt"
         " WHERE j.pipeline_id = ANY(%s::uuid[])"
     )
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + LOGS_SECONDS
     while True:
         ((coded, closed),) = subject.db.rows(query, (ids,))
         if coded == closed == JOBS:
