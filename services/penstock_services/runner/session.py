@@ -96,7 +96,8 @@ class Session:
         self._running = 0
         self._ended: list[Ended] = []
         self.pressing = False
-        """An attempt left while no slot was free: a dispatcher may be waiting for just this news."""
+        """An attempt left while no slot was free, and too few wait here to fill all of them once more: a
+        dispatcher may be waiting for just this news."""
         # A repeat of an older grant is not fresh, so what was seen is remembered for that long only.
         self._seen: set[Key] = set()
         self._seen_before: set[Key] = set()
@@ -281,7 +282,8 @@ class Session:
     def _tell(self, grant: Grant, duration_ms: int) -> None:
         """Note for the next offer that an attempt left; it still counts as held at this moment."""
         self._ended.append(Ended(grant.job_id, grant.attempt, duration_ms))
-        self.pressing = self.pressing or self._granted + self._running >= self.slots
+        full = self._granted + self._running >= self.slots
+        self.pressing = self.pressing or (full and self._granted < self.slots)
 
 
 def seconds_of(grant: Grant, name: str, default: float) -> float:
