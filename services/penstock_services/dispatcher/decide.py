@@ -1,10 +1,10 @@
 """Which job goes to which runner: pure, one pass over what is ready and who is free (design §6).
 
-In a pool: short immediate tasks first, then tenants below what they are guaranteed, then the lanes strictly
-one after the other. Within a lane the tenant that had the least slot-time for its weight comes first, and of
-its jobs the oldest that finds room.
+In a pool: jobs for which a runner was emptied, tenants below what they are guaranteed, then the lanes strictly
+one after the other, in each the short immediate tasks first. Within a lane the tenant that had the least
+slot-time for its weight comes first, and of its jobs the oldest that finds room.
 
-Lower lanes do not starve: of every `age_every` grants of a pool one goes to a job of a lower lane that has
+Nobody starves who comes later in that: of every `age_every` grants of a pool one goes to a job of those that has
 waited for `age_seconds`, tenants in turn, of each the oldest. So a job that fits a free runner waits, from
 then on, for no more than age_every * (tenants with such jobs) * (older such jobs of its tenant + 1) grants of
 its pool, whatever comes in above it.
@@ -14,27 +14,28 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
-from penstock.core.lanes import LANES, Lane
 from penstock.events.jobs import ReadyJob
 from penstock_services.dispatcher.fleet import Fleet
+from penstock_services.dispatcher.heads import Heads
 from penstock_services.dispatcher.locks import Name
 from penstock_services.dispatcher.policies import ANY, Policies
-from penstock_services.dispatcher.ready import IMMEDIATE, LEVELS, Ready, Shape, Shapes
+from penstock_services.dispatcher.ready import LEVELS, Ready, Shape
 from penstock_services.dispatcher.room import Room
 from penstock_services.dispatcher.runners import Kind, Runner
+from penstock_services.dispatcher.shares import HELD_SECONDS
 from penstock_services.dispatcher.turns import Turns
 
-UNKNOWN_SECONDS: Final = 1.0
-"""What a job is taken to last before any of its kind was measured."""
-SHORTEST_SECONDS: Final = 0.05
-"""What the shortest ones count for in a decision."""
+SEEK_SECONDS: Final = 1.0
+"""How often large jobs are looked for that have found no room for long."""
+EMPTIED_A_LOOK: Final = 4
+"""For so many of them at most a runner begins to be emptied each time."""
 
-Aged = tuple[int, datetime, Lane, str]
-"""Of a tenant whose jobs waited for too long: its turn, since when the oldest waits, its lane, the tenant."""
+Aged = tuple[int, datetime, str, str]
+"""Of a tenant whose jobs waited for too long: its turn, since when the oldest waits, its level, the tenant."""
 
 
 class Policy(NamedTuple):
@@ -72,6 +73,8 @@ class Decision(NamedTuple):
     """Job id and runner."""
     none_aged: list[str]
     """Pools in which no job was found that waits for too long."""
+    sought: list[str]
+    """Pools in which large jobs were looked for that have found no room for long."""
 
 
 class Scene(NamedTuple):
@@ -93,7 +96,7 @@ def decide(scene: Scene, pools: Sequence[str]) -> Decision:
 
     A shape that finds no room does not hold up others.
     """
-    decision = Decision([], [], [])
+    decision = Decision([], [], [], [])
     for pool in pools:
         if len(decision.choices) >= scene.policy.limit:
             break
@@ -117,37 +120,6 @@ def quotas_of(tenant: str, pool: str) -> tuple[Name, Name]:
     return (tenant, "running", pool), (tenant, "running", ANY)
 
 
-class _Heads:
-    """The jobs of a tenant in one level, the oldest first, without those of shapes that found no room."""
-
-    __slots__ = ("_heap", "_lines")
-
-    def __init__(self, shapes: Shapes) -> None:
-        self._lines: list[Iterator[ReadyJob]] = []
-        self._heap: list[tuple[datetime, str, int, Shape, ReadyJob]] = []
-        for shape, line in shapes.items():
-            self._lines.append(iter(line))
-            self._push(len(self._lines) - 1, shape)
-
-    def peek(self) -> tuple[Shape, ReadyJob] | None:
-        """The oldest; None: there is none left."""
-        return self._heap[0][3:] if self._heap else None
-
-    def take(self) -> None:
-        """Go on behind it."""
-        _, _, line, shape, _ = heapq.heappop(self._heap)
-        self._push(line, shape)
-
-    def pass_over(self) -> None:
-        """Leave out its shape."""
-        heapq.heappop(self._heap)
-
-    def _push(self, line: int, shape: Shape) -> None:
-        job = next(self._lines[line], None)
-        if job is not None:
-            heapq.heappush(self._heap, (job.queued_at, job.job_id, line, shape, job))
-
-
 class _Pass:
     """The part of a decision that is about one pool."""
 
@@ -167,38 +139,51 @@ class _Pass:
             silent_seconds=scene.fleet.silent_seconds,
             most_ahead=scene.policy.lookahead_jobs,
         )
-        self._heads: dict[tuple[str, str], _Heads] = {}
+        self._heads: dict[tuple[str, str], Heads] = {}
+        self._taken: set[str] = set()
+        """Jobs that went to the runners that were emptied for them."""
         self._full: set[tuple[Shape, float]] = set()
         """Shapes that find no room, and how far ahead of it they may be granted."""
         self._given: dict[str, tuple[int, float]] = {}
-        """By tenant: attempts and slot-seconds that this decision adds."""
+        """By tenant: attempts and slots that this decision adds."""
         self._used: dict[str, float] | None = None
         self._since_aged = scene.turns.since_aged(pool)
         self._aged: list[Aged] | None = None
+        self._most_ahead: float | None = None
         self._turn = itertools.count(scene.turns.count + 1)
-        self._shapes: set[Shape] = set()
-        """Shapes that were looked at."""
-        self._large: list[tuple[float, str, ReadyJob, Shape]] = []
-        """Jobs that have found no room for long."""
 
     def run(self) -> None:
         """Add its choices to the decision."""
-        self._serve(IMMEDIATE)
+        self._serve_kept()
         self._serve_minimums()
-        for lane in LANES:
-            self._serve(lane)
-        self._keep_room()
+        for at, level in enumerate(LEVELS):
+            self._serve(level, LEVELS[at + 1 :])
+        if self._scene.now - self._fleet_pool.sought_at >= SEEK_SECONDS:
+            self._keep_room()
 
-    def _serve(self, level: str) -> None:
+    def _serve_kept(self) -> None:
+        """Grant the jobs for which a runner was emptied, or go on emptying it while they could be granted."""
+        for job_id in self._room.kept:
+            job = self._scene.ready.get(job_id)
+            if job is None or not self._may_go(job) or len(self._choices) >= self._scene.policy.limit:
+                continue
+            shape = self._scene.ready.shape(job)
+            runner = self._room.take_kept(job_id, shape)
+            if runner is None:
+                self._decision.kept.append((job_id, self._room.kept[job_id]))
+            else:
+                self._taken.add(job_id)
+                self._choose(Choice(job, shape, runner))
+
+    def _serve(self, level: str, below: Sequence[str]) -> None:
         """Grant the jobs of a level, to the tenant that had least for its weight first."""
         waiting = self._scene.ready.level(self._pool, level)
-        if not waiting or self._room.is_full(self._most_ahead()):
+        if not waiting or self._is_full():
             return
         tenants = [(self._had(tenant), tenant) for tenant in waiting]
         heapq.heapify(tenants)
-        while tenants and len(self._choices) < self._scene.policy.limit:
-            if self._since_aged + 1 >= self._scene.policy.age_every:
-                self._serve_aged(level)
+        while tenants and self._goes_on():
+            self._serve_aged(below)
             tenant = tenants[0][1]
             if self._grant_one(level, tenant):
                 heapq.heapreplace(tenants, (self._had(tenant), tenant))
@@ -206,41 +191,63 @@ class _Pass:
                 heapq.heappop(tenants)
 
     def _serve_minimums(self) -> None:
-        for tenant in self._scene.policies.with_minimum(self._pool):
-            minimum = self._scene.policies.share(tenant, self._pool).minimum
-            while self._runs(tenant) < minimum and any(self._grant_one(lane, tenant) for lane in LANES):
-                pass
+        """Grant the jobs of those that have less than they are guaranteed, to who lacks most of it first."""
+        policies, pool = self._scene.policies, self._pool
+        lacking = [
+            (lack, tenant)
+            for tenant in policies.with_minimum(pool)
+            if (lack := self._runs(tenant) - policies.share(tenant, pool).minimum) < 0
+        ]
+        if not lacking or self._is_full():
+            return
+        heapq.heapify(lacking)
+        while lacking and self._goes_on():
+            self._serve_aged(LEVELS)
+            lack, tenant = lacking[0]
+            granted = any(self._grant_one(level, tenant) for level in LEVELS)
+            if granted and lack < -1:
+                heapq.heapreplace(lacking, (lack + 1, tenant))
+            else:
+                heapq.heappop(lacking)
+        self._aged = None  # They were those of all levels.
 
-    def _serve_aged(self, level: str) -> None:
-        """Grant one job of a lane below the level that waited for too long, if there is one."""
-        below: list[Lane] = [lane for lane in LANES if LEVELS.index(lane) > LEVELS.index(level)]
+    def _goes_on(self) -> bool:
+        """Whether there is room for more."""
+        return len(self._choices) < self._scene.policy.limit and not self._is_full()
+
+    def _serve_aged(self, below: Sequence[str]) -> None:
+        """Grant one job of the levels below that waited for too long, if it is time and there is one."""
+        if self._since_aged + 1 < self._scene.policy.age_every:
+            return
         if self._aged is None:
             self._aged = self._find_aged(below)
             heapq.heapify(self._aged)
         while self._aged:
-            turn, _, lane, tenant = heapq.heappop(self._aged)
+            turn, _, level, tenant = heapq.heappop(self._aged)
             if not self._is_open(tenant):
                 continue
-            granted = self._grant_one(lane, tenant, aged=True)
-            heads: list[tuple[datetime, Lane]] = [
-                (head[1].queued_at, lane) for lane in below if (head := self._heads_of(lane, tenant).peek())
+            granted = self._grant_one(level, tenant, aged=True)
+            heads = [
+                (head[1].queued_at, level)
+                for level in below
+                if (head := self._heads_of(level, tenant).peek())
             ]
             if heads and (first := min(heads))[0] <= self._aged_since:
                 heapq.heappush(self._aged, (next(self._turn) if granted else turn, *first, tenant))
             if granted:
                 return
 
-    def _find_aged(self, lanes: list[Lane]) -> list[Aged]:
-        """The turns of tenants with jobs in these lanes that waited for too long."""
+    def _find_aged(self, levels: Sequence[str]) -> list[Aged]:
+        """The turns of tenants with jobs in these levels that waited for too long."""
         turns, now = self._scene.turns, self._scene.now
         if not turns.may_be_aged(self._pool, now):
             return []
-        oldest: dict[str, tuple[datetime, Lane]] = {}
-        for lane in lanes:
-            for tenant, shapes in self._scene.ready.level(self._pool, lane).items():
+        oldest: dict[str, tuple[datetime, str]] = {}
+        for level in levels:
+            for tenant, shapes in self._scene.ready.level(self._pool, level).items():
                 first = min(line.first().queued_at for line in shapes.values())
-                if first <= self._aged_since and (tenant not in oldest or (first, lane) < oldest[tenant]):
-                    oldest[tenant] = first, lane
+                if first <= self._aged_since and (tenant not in oldest or (first, level) < oldest[tenant]):
+                    oldest[tenant] = first, level
         if not oldest:
             self._decision.none_aged.append(self._pool)
         return [(turns.served(self._pool, tenant), *found, tenant) for tenant, found in oldest.items()]
@@ -252,56 +259,77 @@ class _Pass:
         heads = self._heads_of(level, tenant)
         while (head := heads.peek()) is not None:
             shape, job = head
-            self._shapes.add(shape)
             ahead = self._ahead(shape, job)
-            if (shape, ahead) not in self._full or self._room.is_kept(job):
-                runner = self._room.take(job, shape, ahead)
+            if (shape, ahead) not in self._full:
+                runner = self._room.take(shape, ahead)
                 if runner is not None:
                     heads.take()
                     self._choose(Choice(job, shape, runner, aged))
                     return True
                 self._full.add((shape, ahead))
-            if shape.sized:
-                self._note_large(job, shape)
             heads.pass_over()
         return False
 
     def _choose(self, choice: Choice) -> None:
         self._choices.append(choice)
         self._since_aged = 0 if choice.aged else self._since_aged + 1
-        tenant = choice.job.tenant
-        attempts, seconds = self._given.get(tenant, (0, 0.0))
-        lasts = self._scene.fleet.durations.get(_kind(choice.job), UNKNOWN_SECONDS)
-        self._given[tenant] = attempts + 1, seconds + choice.shape.slots * max(lasts, SHORTEST_SECONDS)
-
-    def _note_large(self, job: ReadyJob, shape: Shape) -> None:
-        queued_at = job.queued_at.timestamp()
-        if self._scene.wall - queued_at >= self._scene.policy.reserve_seconds:
-            self._large.append((queued_at, job.job_id, job, shape))
+        attempts, slots = self._given.get(choice.job.tenant, (0, 0.0))
+        self._given[choice.job.tenant] = attempts + 1, slots + choice.shape.slots
 
     def _keep_room(self) -> None:
-        """Have runners emptied for jobs from which smaller ones would take each bit of room as it comes."""
-        for _, _, job, shape in sorted(self._large):
-            if any(other.is_smaller(shape) for other in self._shapes):
+        """Have runners emptied for large jobs from which smaller ones take each bit of room as it comes."""
+        self._decision.sought.append(self._pool)
+        large, shapes = self._find_large()
+        kept = 0
+        for _, _, job, shape in large:
+            if kept == EMPTIED_A_LOOK:
+                return
+            if (
+                any(other.is_smaller(shape) for other in shapes)
+                and self._may_go(job)
+                and not self._room.has_room(shape)
+            ):
                 runner = self._room.empty_for(job, shape)
                 if runner is not None:
                     self._decision.kept.append((job.job_id, runner))
+                    kept += 1
 
-    def _heads_of(self, level: str, tenant: str) -> _Heads:
+    def _find_large(self) -> tuple[list[tuple[datetime, str, ReadyJob, Shape]], set[Shape]]:
+        """Of each tenant and shape the oldest job that asks for more than a slot and waited for long, sorted,
+        without those that go; and the shapes of all jobs.
+        """
+        since = datetime.fromtimestamp(self._scene.wall - self._scene.policy.reserve_seconds, UTC)
+        going = {choice.job.job_id for choice in self._choices} | self._room.kept.keys()
+        large: list[tuple[datetime, str, ReadyJob, Shape]] = []
+        seen: set[Shape] = set()
+        for level in LEVELS:
+            for shapes in self._scene.ready.level(self._pool, level).values():
+                seen.update(shapes)
+                for shape, line in shapes.items():
+                    if shape.sized and (job := line.first()).queued_at <= since and job.job_id not in going:
+                        large.append((job.queued_at, job.job_id, job, shape))
+        return sorted(large), seen
+
+    def _may_go(self, job: ReadyJob) -> bool:
+        """Whether nothing but room is missing, as far as is known."""
+        ready = self._scene.ready
+        return self._is_open(job.tenant) and (not job.holds or ready.free_since(job.job_id) is not None)
+
+    def _heads_of(self, level: str, tenant: str) -> Heads:
         heads = self._heads.get((level, tenant))
         if heads is None:
             shapes = self._scene.ready.level(self._pool, level).get(tenant, {})
-            heads = self._heads[level, tenant] = _Heads(shapes)
+            heads = self._heads[level, tenant] = Heads(shapes, self._taken)
         return heads
 
     def _had(self, tenant: str) -> float:
         """Slot-seconds of the tenant, this decision's included, for its weight."""
         if self._used is None:
-            self._used = self._fleet_pool.used(self._scene.now)
+            self._used = self._fleet_pool.had(self._scene.now)
         used = self._used.get(tenant, 0.0)
         given = self._given.get(tenant)
         if given is not None:
-            used += given[1]
+            used += given[1] * HELD_SECONDS
         return used / self._scene.policies.share(tenant, self._pool).weight if used else 0.0
 
     def _runs(self, tenant: str) -> int:
@@ -330,12 +358,14 @@ class _Pass:
             return 0.0
         return self._scene.policy.lookahead_seconds / max(mean, 0.0001)
 
-    def _most_ahead(self) -> float:
-        """The farthest that any job of the pool may be granted ahead."""
+    def _is_full(self) -> bool:
+        """Whether there is room for none, not even as far ahead as any job of the pool may be granted."""
         if not self._room.is_full(0.0):
-            return 0.0
-        means = (mean for kind, mean in self._scene.fleet.durations.items() if kind[1] == self._pool)
-        return self._ahead_of(min(means, default=None))
+            return False
+        if self._most_ahead is None:
+            means = (mean for kind, mean in self._scene.fleet.durations.items() if kind[1] == self._pool)
+            self._most_ahead = self._ahead_of(min(means, default=None))
+        return self._room.is_full(self._most_ahead)
 
 
 def _kind(job: ReadyJob) -> Kind:

@@ -37,6 +37,8 @@ class Fleet:
         self._pools: dict[str, Pool] = {}
         self.durations: dict[Kind, float] = {}
         """Mean duration in seconds of the jobs of a kind."""
+        self._late: dict[str, list[Lease]] = {}
+        """Of sessions that were not heard of yet."""
 
     def heartbeat(self, beat: Heartbeat, monotonic: float) -> None:
         """Take in the whole truth about a session as of its heartbeat."""
@@ -73,19 +75,48 @@ class Fleet:
         runner.pool.let_go(attempt[0])
 
     def assume(self, leases: Iterable[Lease], monotonic: float) -> None:
-        """Leases as Postgres has them, for a dispatcher that just took a pool over."""
+        """Leases as Postgres has them, for a dispatcher that took a pool over; those of sessions that it has
+        not heard of yet are kept until it does.
+        """
+        self._late = {}
         for lease in leases:
             runner = self._runners.get(lease.session_id)
-            if runner is not None and lease.attempt not in runner.ended:
-                runner.drop(lease.attempt, monotonic)
-                runner.take(lease.attempt, lease.load._replace(n=runner.n), monotonic)
+            if runner is not None:
+                self._assume(runner, lease, monotonic)
+            else:
+                self._late.setdefault(lease.session_id, []).append(lease)
+
+    def amend(self, leases: Iterable[Lease], monotonic: float) -> None:
+        """Learn size and kind of what is `unknown` from leases as Postgres has them."""
+        unknown = self.unknown()
+        for lease in leases:
+            if lease.attempt in unknown and (runner := self._runners.get(lease.session_id)) is not None:
+                self._assume(runner, lease, monotonic)
+
+    def unknown(self) -> set[Attempt]:
+        """Attempts of which nothing but their place is known: only a heartbeat told of them."""
+        return {
+            attempt
+            for runner in self._runners.values()
+            for attempt, load in runner.holds.items()
+            if load.kind is None
+        }
+
+    def _assume(self, runner: Runner, lease: Lease, monotonic: float) -> None:
+        if lease.attempt not in runner.ended:
+            runner.take(lease.attempt, lease.load._replace(n=runner.n), monotonic)
 
     def pool(self, name: str) -> Pool:
         """A pool, also one that nobody is in."""
-        return self._pools.setdefault(name, Pool(name))
+        found = self._pools.get(name)
+        if found is None:
+            found = self._pools[name] = Pool(name)
+        return found
 
     def forget_silent(self, monotonic: float) -> None:
-        """Drop sessions that were silent for ten times as long as is needed to be passed over."""
+        """Drop sessions that were silent for ten times as long as is needed to be passed over, and what nobody
+        needs any more of those who used pools.
+        """
         silent = [
             runner
             for runner in self._runners.values()
@@ -94,8 +125,16 @@ class Fleet:
         for runner in silent:
             del self._runners[runner.session_id]
             runner.leave(monotonic)
-        for pool in self._pools.values():
+        for pool in list(self._pools.values()):
             pool.forget_idle(monotonic)
+            if pool.is_idle():
+                del self._pools[pool.name]
+        for kind in [kind for kind in self.durations if not self._is_used(kind)]:
+            del self.durations[kind]
+
+    def _is_used(self, kind: Kind) -> bool:
+        tenant, pool, _ = kind
+        return pool in self._pools and self._pools[pool].knows(tenant)
 
     def _hear(self, news: Heartbeat | Offer, monotonic: float) -> Runner | None:
         runner = self._runners.get(news.session_id)
@@ -108,6 +147,8 @@ class Fleet:
         if runner.pool.name != news.pool:
             runner.move(self.pool(news.pool), monotonic)
         runner.tell(news)
+        for lease in self._late.pop(news.session_id, ()):
+            self._assume(runner, lease, monotonic)
         return runner
 
     def _lengthen(self, runner: Runner, beat: Heartbeat) -> None:

@@ -58,6 +58,8 @@ class Memory:
     def decided(self, decision: Decision, now: float) -> None:
         """Keep the runners that the decision wants to have emptied, and note what it looked for in vain."""
         self.turns.none_aged(decision.none_aged, now)
+        for pool in decision.sought:
+            self.fleet.pool(pool).sought_at = now
         for job_id, runner in decision.kept:
             runner.pool.keep(job_id, runner, now + KEPT_SECONDS)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -84,6 +84,10 @@ class Policies:
         self._limited = {(one.tenant, one.kind, one.name) for one in said.limits}
         self.limits = said.limits
         self._shares: dict[tuple[str, str], Share] = {}
+        self._with_minimum: dict[str, list[str]] = {}
+        for one in said.quotas:
+            if one.minimum and one.tenant != ANY:
+                self._with_minimum.setdefault(one.pool, []).append(one.tenant)
 
     def paused(self, pool: str) -> bool:
         """Whether nothing of the pool is granted."""
@@ -119,10 +123,6 @@ class Policies:
             (tenant, "tenant", tenant) in self._limited or (ANY, "pool", pool) in self._limited
         )
 
-    def with_minimum(self, pool: str) -> list[str]:
+    def with_minimum(self, pool: str) -> Sequence[str]:
         """Tenants that are guaranteed slots of the pool."""
-        return [
-            one.tenant
-            for one in self._quotas.values()
-            if one.pool == pool and one.minimum and one.tenant != ANY
-        ]
+        return self._with_minimum.get(pool, ())

@@ -10,9 +10,8 @@ from penstock.events.jobs import ReadyJob
 from penstock_services.dispatcher.line import Line
 from penstock_services.dispatcher.locks import Locks
 
-IMMEDIATE: Final = "immediate"
-LEVELS: Final = (IMMEDIATE, *LANES)
-"""In the order in which they are served: short tasks that need no turn, then the lanes."""
+LEVELS: Final = tuple(level for lane in LANES for level in (f"immediate {lane}", lane))
+"""In the order in which they are served: of each lane first the short tasks that need no turn."""
 
 
 class Shape(NamedTuple):
@@ -204,4 +203,4 @@ class Ready:
 
 
 def _level(job: ReadyJob) -> str:
-    return IMMEDIATE if job.immediate else job.lane
+    return f"immediate {job.lane}" if job.immediate else job.lane

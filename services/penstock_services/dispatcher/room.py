@@ -23,61 +23,62 @@ class Room:
         """Names of runners that take nothing by order."""
         self._silent_before = now - silent_seconds
         self._most_ahead = most_ahead
-        self._lines: dict[int, _Line] = {}
+        self._lines: dict[tuple[int, float, int], _Line] = {}
         self._given: dict[int, tuple[int, float, int]] = {}
         """By runner: attempts, cores and memory that this decision adds."""
-        self._kept = pool.kept(now)
-        self.emptying = {runner.number for runner in self._kept.values()}
-        """Numbers of the runners that are kept."""
-
-    def is_kept(self, job: ReadyJob) -> bool:
-        """Whether a runner is being emptied for the job."""
-        return job.job_id in self._kept
+        self.kept = {job_id: runner for job_id, runner in pool.kept(now).items() if self.is_open(runner)}
+        """Runners that are being emptied, by the job for which they are; they take no other."""
+        self.emptying = {runner.number for runner in self.kept.values()}
 
     def is_full(self, ahead: float) -> bool:
-        """Whether no runner has a slot left, nor one `ahead` times its slots beyond them."""
-        runner = self._line(self._pool.everyone()).first()
+        """Whether none but those that are emptied has a slot left, nor one `ahead` times its slots beyond."""
+        runner = self._line(self._pool.everyone(), 0, 0).first()
         return runner is None or not self._has_slot(runner, ahead)
 
-    def take(self, job: ReadyJob, shape: Shape, ahead: float) -> Runner | None:
-        """The runner with most room for the job, which takes it; None when there is none.
+    def take(self, shape: Shape, ahead: float) -> Runner | None:
+        """The runner with most room for a job of the shape, which takes it; None when there is none.
 
         `ahead`: so many times its slots, beyond them, may a runner hold.
         """
-        kept = self._kept.get(job.job_id)
-        if kept is not None and self.is_open(kept) and self._has_room(kept, shape, 0.0):
-            return self._give(kept, shape)
-        line = self._line(self._pool.fit(shape))
-        passed: list[Runner] = []
-        found: Runner | None = None
-        while (runner := line.first()) is not None and self._has_slot(runner, ahead):
+        line = self._line(self._pool.fit(shape), shape.cpu, shape.memory)
+        runner = self._first(line, shape, ahead)
+        if runner is not None:
             line.pop()
-            passed.append(runner)
-            if not shape.sized or self._has_room(runner, shape, ahead):
-                found = self._give(runner, shape)
-                break
-        for runner in passed:
+            self._give(runner, shape)
             line.put_back(runner)
-        return found
+        return runner
+
+    def has_room(self, shape: Shape) -> bool:
+        """Whether a job of the shape would be taken."""
+        return self._first(self._line(self._pool.fit(shape), shape.cpu, shape.memory), shape, 0.0) is not None
+
+    def take_kept(self, job_id: str, shape: Shape) -> Runner | None:
+        """The runner that is emptied for the job, which takes it; None while it has no room yet."""
+        runner = self.kept[job_id]
+        if not (self._has_slot(runner, 0.0) and self._fits(runner, shape)):
+            return None
+        self._give(runner, shape)
+        return runner
 
     def empty_for(self, job: ReadyJob, shape: Shape) -> Runner | None:
-        """The runner to be emptied for a job that found no room for long; None when enough are already."""
-        kept = self._kept.get(job.job_id)
-        if kept is not None and self.is_open(kept):
-            return kept
-        if len(self._kept) >= max(1, len(self._pool.runners) // EMPTIED_AT_ONCE):
+        """The runner to be emptied for a job that found no room for long: of those that can, the one nearest
+        to it; None when there is none, or enough are already.
+        """
+        usable = [runner for runner in self._pool.everyone().members.values() if self.is_open(runner)]
+        if len(self.kept) >= max(1, len(usable) // EMPTIED_AT_ONCE):
             return None
+        fit = self._pool.fit(shape).members
         able = [
             runner
-            for runner in self._pool.fit(shape).members.values()
-            if self.is_open(runner) and runner.number not in self.emptying and runner.is_large_enough(shape)
+            for runner in usable
+            if runner.number in fit and runner.number not in self.emptying and runner.is_large_enough(shape)
         ]
         if not able:
             return None
         best = min(
             able, key=lambda runner: (runner.used_memory, runner.used_cpu, len(runner.holds), runner.number)
         )
-        self._kept[job.job_id] = best
+        self.kept[job.job_id] = best
         self.emptying.add(best.number)
         return best
 
@@ -90,47 +91,51 @@ class Room:
         """Whether this decision gave it nothing."""
         return runner.number not in self._given
 
-    def _line(self, fit: Fit) -> _Line:
-        line = self._lines.get(id(fit))
-        if line is None:
-            line = self._lines[id(fit)] = _Line(self, fit)
-        return line
-
     def is_open(self, runner: Runner) -> bool:
         """Whether it is there and takes jobs."""
         return (
             runner.heard_at >= self._silent_before and runner.takes_jobs() and runner.name not in self._closed
         )
 
+    def _line(self, fit: Fit, cpu: float, memory: int) -> _Line:
+        line = self._lines.get((id(fit), cpu, memory))
+        if line is None:
+            line = self._lines[id(fit), cpu, memory] = _Line(self, fit, cpu, memory)
+        return line
+
+    def _first(self, line: _Line, shape: Shape, ahead: float) -> Runner | None:
+        """The first that takes a job of the shape; who has not enough left will not have during a decision."""
+        while (runner := line.first()) is not None and self._has_slot(runner, ahead):
+            if not shape.sized or self._fits(runner, shape):
+                return runner
+            line.pop()
+        return None
+
     def _has_slot(self, runner: Runner, ahead: float) -> bool:
         return self.rank(runner) < min(int(runner.slots * ahead), self._most_ahead)
 
-    def _has_room(self, runner: Runner, shape: Shape, ahead: float) -> bool:
+    def _fits(self, runner: Runner, shape: Shape) -> bool:
         _, cpu, memory = self._given.get(runner.number, (0, 0.0, 0))
-        return (
-            self._has_slot(runner, ahead)
-            and runner.used_cpu + cpu + shape.cpu <= runner.cpu
-            and runner.used_memory + memory + shape.memory <= runner.memory
-        )
+        left = runner.left
+        return round(left[0] - cpu, 3) >= shape.cpu and left[1] - memory >= shape.memory
 
-    def _give(self, runner: Runner, shape: Shape) -> Runner:
+    def _give(self, runner: Runner, shape: Shape) -> None:
         held, cpu, memory = self._given.get(runner.number, (0, 0.0, 0))
         self._given[runner.number] = held + 1, cpu + shape.cpu, memory + shape.memory
-        return runner
 
 
 class _Line:
-    """The runners of a fit during one decision, those with most room first.
+    """The runners of a fit that have so much left, during one decision, those with most room first.
 
     Whoever was given something, or put back, waits in a heap, so that what the pool keeps is only read.
     """
 
     __slots__ = ("_again", "_members", "_next", "_room", "_untouched")
 
-    def __init__(self, room: Room, fit: Fit) -> None:
+    def __init__(self, room: Room, fit: Fit, cpu: float, memory: int) -> None:
         self._room = room
         self._members = fit.members
-        self._untouched = fit.emptiest_first()
+        self._untouched = fit.emptiest_first(cpu, memory)
         self._next: Runner | None = None
         self._again: list[tuple[int, int]] = []
         self._go_on()

@@ -18,8 +18,11 @@ Kind = tuple[str, str, str]
 """Tenant, pool and executor: jobs of a kind are taken to last about as long."""
 Asked = tuple[str, tuple[str, ...], str]
 """What decides whether a runner can ever take a job, its size left out: executor, labels, architecture."""
+Left = tuple[float, int]
+"""Cores and bytes of memory that a runner has left."""
 
 _numbers = itertools.count()
+_versions = itertools.count(1)
 IDLE_ACCOUNT = 0.5
 """Slot-seconds below which the account of a tenant that runs nothing is forgotten."""
 
@@ -65,6 +68,11 @@ class Runner:
         """Attempts that were running at the last heartbeat."""
         self.pool = pool
         pool.runners[self.number] = self
+
+    @property
+    def left(self) -> Left:
+        """Cores and memory that nobody has taken."""
+        return round(self.cpu - self.used_cpu, 3), self.memory - self.used_memory
 
     @property
     def rank(self) -> int:
@@ -116,7 +124,8 @@ class Runner:
         return self.cpu >= shape.cpu and self.memory >= shape.memory
 
     def take(self, attempt: Attempt, load: Load, now: float) -> None:
-        """It holds an attempt more."""
+        """It holds an attempt, with this load whatever was known of it before."""
+        self.drop(attempt, now)
         self.holds[attempt] = load
         self.used_cpu += load.cpu
         self.used_memory += load.memory
@@ -157,41 +166,51 @@ class Runner:
 class Fit:
     """The runners of a pool that can take jobs of one kind, by how full they are."""
 
-    __slots__ = ("_at", "members", "ranks")
+    __slots__ = ("_asked", "_at", "members", "ranks", "stale")
 
-    def __init__(self, runners: Iterator[Runner]) -> None:
+    def __init__(self, asked: Asked | None, runners: dict[int, Runner]) -> None:
+        self._asked = asked
+        """None: any job at all."""
         self.members: dict[int, Runner] = {}
-        self.ranks: dict[int, dict[int, Runner]] = {}
-        """Runners by rank, in each the one first that has been so for longest."""
-        self._at: dict[int, int] = {}
-        for runner in runners:
-            self.members[runner.number] = runner
-            self._put(runner)
+        self.ranks: dict[int, dict[Left, dict[int, Runner]]] = {}
+        """Runners by rank and by what they have left."""
+        self._at: dict[int, tuple[int, Left]] = {}
+        self.stale = dict(runners)
+        """Those that have changed since `settle`."""
 
-    def changed(self, runner: Runner) -> None:
-        """Its rank did."""
-        before = self._at[runner.number]
-        if before != runner.rank:
-            del self.ranks[before][runner.number]
-            if not self.ranks[before]:
-                del self.ranks[before]
-            self._put(runner)
+    def settle(self, runners: dict[int, Runner]) -> None:
+        """See anew where those stand that have changed; `runners`: all that are in the pool."""
+        for number, runner in self.stale.items():
+            at = (runner.rank, runner.left) if number in runners and self._takes(runner) else None
+            before = self._at.get(number)
+            if at == before:
+                continue
+            if before is not None:
+                self._leave(number, *before)
+            if at is not None:
+                self._at[number] = at
+                self.members[number] = runner
+                self.ranks.setdefault(at[0], {}).setdefault(at[1], {})[number] = runner
+        self.stale.clear()
 
-    def _put(self, runner: Runner) -> None:
-        self.ranks.setdefault(runner.rank, {})[runner.number] = runner
-        self._at[runner.number] = runner.rank
+    def _takes(self, runner: Runner) -> bool:
+        return runner.can(self._asked) if self._asked else runner.slots > 0
 
-    def emptiest_first(self) -> Iterator[Runner]:
-        """All of them; nothing may change meanwhile."""
+    def _leave(self, number: int, rank: int, left: Left) -> None:
+        del self._at[number], self.members[number]
+        alike = self.ranks[rank][left]
+        del alike[number]
+        if not alike:
+            del self.ranks[rank][left]
+        if not self.ranks[rank]:
+            del self.ranks[rank]
+
+    def emptiest_first(self, cpu: float = 0, memory: int = 0) -> Iterator[Runner]:
+        """Those that have so much left, or all for nothing; nothing may change meanwhile."""
         for rank in sorted(self.ranks):
-            yield from self.ranks[rank].values()
-
-    def largest(self) -> tuple[float, int]:
-        """Cores and bytes of memory of the largest of them, each for itself."""
-        return (
-            max((runner.cpu for runner in self.members.values()), default=0.0),
-            max((runner.memory for runner in self.members.values()), default=0),
-        )
+            for left, runners in self.ranks[rank].items():
+                if not (cpu or memory) or (left[0] >= cpu and left[1] >= memory):
+                    yield from runners.values()
 
 
 class Pool:
@@ -201,20 +220,19 @@ class Pool:
         self.name = name
         self.runners: dict[int, Runner] = {}
         self.version = 0
-        """Goes up whenever what its runners can do changes."""
+        """Another one whenever what its runners can do changes; no two pools ever had the same, but 0."""
+        self.sought_at = -math.inf
+        """When jobs were last looked for that have found no room for long; monotonic seconds."""
         self._fits: dict[Asked | None, Fit] = {}
-        self._changed: dict[int, Runner] = {}
         self._accounts: dict[str, Account] = {}
         self._kept: dict[str, tuple[Runner, float]] = {}
 
     def changed(self, runner: Runner, *, anew: bool = False) -> None:
-        """A runner's rank did, or (`anew`) what it can do."""
+        """A runner's rank or what it has left did, or (`anew`) what it can do."""
         if anew:
-            self.version += 1
-            self._fits.clear()
-            self._changed.clear()
-        elif self._fits:
-            self._changed[runner.number] = runner
+            self.version = next(_versions)
+        for fit in self._fits.values():
+            fit.stale[runner.number] = runner
 
     def fit(self, shape: Shape) -> Fit:
         """Those that can take a job of the shape, its size left out."""
@@ -225,18 +243,12 @@ class Pool:
         return self._fit(None)
 
     def _fit(self, asked: Asked | None) -> Fit:
-        if self._changed:
-            for fit in self._fits.values():
-                for number, runner in self._changed.items():
-                    if number in fit.members:
-                        fit.changed(runner)
-            self._changed.clear()
-        found = self._fits.get(asked)
-        if found is None:
-            able = self.runners.values()
-            runners = (runner for runner in able if (runner.can(asked) if asked else runner.slots))
-            found = self._fits[asked] = Fit(runners)
-        return found
+        fit = self._fits.get(asked)
+        if fit is None:
+            fit = self._fits[asked] = Fit(asked, self.runners)
+        if fit.stale:
+            fit.settle(self.runners)
+        return fit
 
     def could(self, shape: Shape) -> bool:
         """Whether any of its runners could take such a job, were it empty."""
@@ -263,9 +275,9 @@ class Pool:
             if until > now and runner.number in self.runners
         }
 
-    def used(self, now: float) -> dict[str, float]:
-        """What each tenant had of the pool, as far as it had anything: decayed slot-seconds."""
-        return {tenant: account.used(now) for tenant, account in self._accounts.items()}
+    def had(self, now: float) -> dict[str, float]:
+        """What each tenant had of the pool and has of it now, as far as it had anything: slot-seconds."""
+        return {tenant: account.had(now) for tenant, account in self._accounts.items()}
 
     def attempts(self, tenant: str) -> int:
         """How many a tenant has in the pool."""
@@ -279,11 +291,19 @@ class Pool:
             found = self._accounts[tenant] = Account(now)
         return found
 
+    def is_idle(self) -> bool:
+        """Whether there is nothing to remember of it."""
+        return not (self.runners or self._accounts or self._kept)
+
+    def knows(self, tenant: str) -> bool:
+        """Whether the tenant has had something of it of late."""
+        return tenant in self._accounts
+
     def forget_idle(self, now: float) -> None:
         """Drop accounts that make no difference any more, and what is known of very many shapes."""
         self._kept = {job_id: kept for job_id, kept in self._kept.items() if kept[1] > now}
         for tenant, account in list(self._accounts.items()):
-            if not account.running and account.used(now) < IDLE_ACCOUNT:
+            if not account.attempts and account.used(now) < IDLE_ACCOUNT:
                 del self._accounts[tenant]
         if len(self._fits) > 1000:
             self._fits.clear()

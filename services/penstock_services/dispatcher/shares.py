@@ -1,4 +1,4 @@
-"""What each tenant has had of a pool: slot-time, which counts for half after each half-life."""
+"""What each tenant has had of a pool and has of it now: slot-time, of which what is past fades."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import math
 
 HALF_LIFE_SECONDS = 300.0
 _MEAN_LIFE = HALF_LIFE_SECONDS / math.log(2)
+HELD_SECONDS = 4 * _MEAN_LIFE
+"""What a slot counts for that is held now: nobody knows for how long it will be. Less, and who had nothing of
+late would be given the whole pool until the past is made good, and keep it for as long as its jobs last.
+"""
 
 
 class Account:
@@ -28,7 +32,7 @@ class Account:
         """So many more, or fewer."""
         self.attempts += attempts
         self._used, self._at = self.used(now), max(now, self._at)
-        self.running = max(0.0, self.running + slots)
+        self.running = max(0.0, self.running + slots) if self.attempts else 0.0
 
     def used(self, now: float) -> float:
         """Decayed slot-seconds."""
@@ -37,3 +41,7 @@ class Account:
             return self._used
         left = math.exp(-elapsed / _MEAN_LIFE)
         return self._used * left + self.running * _MEAN_LIFE * (1 - left)
+
+    def had(self, now: float) -> float:
+        """Slot-seconds by which tenants are compared: those of the past, and what is held now."""
+        return self.used(now) + self.running * HELD_SECONDS

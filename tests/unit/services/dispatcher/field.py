@@ -102,6 +102,8 @@ class Field:
             kind = (job.tenant, job.pool, job.executor)
             self.fleet.grant(choice.runner.session_id, (job.job_id, 1), kind, choice.shape, now)
         self.turns.none_aged(decision.none_aged, now)
+        for pool in decision.sought:
+            self.fleet.pool(pool).sought_at = now
         self.turns.granted((one.job.pool, one.job.tenant, one.aged) for one in decision.choices)
         self.ready.remove([choice.job.job_id for choice in decision.choices], claimed=True)
         return [choice.job.job_id for choice in decision.choices]
