@@ -35,6 +35,16 @@ class Living(NamedTuple):
     """Bytes."""
 
 
+class ReadyKey(NamedTuple):
+    """What a sweep compares of a job in the queue."""
+
+    job_id: str
+    pool: str
+    lane: str
+    told: bool
+    """Whether it is written why it waits."""
+
+
 class Claimed(NamedTuple):
     """What came of a claim: the ids that were won, and what stands before those that must wait.
 
@@ -243,9 +253,11 @@ def lost(db: Database, changes: Changes, *, older_than: float) -> None:
     changes.take_events([db.call("lost_v1", older_than)])
 
 
-def ready_keys(db: Database) -> list[tuple[str, str]]:
-    """(job, pool) of the whole queue."""
-    return [(row[0], row[1]) for row in db.rows("SELECT job_id::text, pool FROM ready")]
+def ready_keys(db: Database) -> list[ReadyKey]:
+    """Of the whole queue."""
+    return [
+        ReadyKey(*row) for row in db.rows("SELECT job_id::text, pool, lane, why IS NOT NULL FROM ready")
+    ]
 
 
 def ready_rows(db: Database, job_ids: Sequence[str]) -> list[dict[str, Any]]:

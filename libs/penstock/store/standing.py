@@ -14,7 +14,7 @@ MOST_COUNTED: Final = 100_000
 """Jobs that are counted before one; how many more there are is no matter."""
 MOST_NEEDS: Final = 100
 """Unfinished needs that are named."""
-_LEVEL: LiteralString = "CASE WHEN r.immediate THEN 0 ELSE array_position(%(lanes)s::text[], r.lane) END"
+_LEVEL: LiteralString = "(2 * array_position(%(lanes)s::text[], r.lane) - r.immediate::int)"
 
 
 def standing(db: Database, tenant: str, job_id: str) -> dict[str, Any] | None:
@@ -65,7 +65,7 @@ def _needs(db: Database, job_id: str) -> list[dict[str, str]]:
 def _place(db: Database, job_id: str) -> dict[str, int]:
     """By lane and age: `ahead`, all that come before it in its pool; `position`, among those of its own lane.
 
-    Short immediate tasks are a lane of their own, before all others. Nothing while it is not in the queue.
+    Short immediate tasks come before all others of their lane, and count among themselves. Nothing while it is not in the queue.
     """
     rows = db.rows(
         "WITH own AS (SELECT r.pool, r.queued_at, r.job_id, " + _LEVEL + " AS level FROM ready AS r"

@@ -9,7 +9,7 @@ from penstock.events.jobs import ReadyJob
 from penstock_services.dispatcher.decide import Scene, pool_limit, quotas_of, tenant_limit
 from penstock_services.dispatcher.locks import Blocked
 from penstock_services.dispatcher.ready import Shape
-from penstock_services.dispatcher.runners import Pool
+from penstock_services.dispatcher.runners import Pool, Runner
 
 GIB = 1024**3
 
@@ -20,6 +20,8 @@ class Explainer:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._known: dict[tuple[str, str, Shape], Why | None] = {}
+        self._taking: dict[str, list[Runner]] = {}
+        self._unfitting: dict[tuple[str, Shape], Why | None] = {}
 
     def why(self, job: ReadyJob) -> Why | None:
         """The first reason of `core.waiting` that holds; None: nothing but those before it (`queue`)."""
@@ -48,14 +50,45 @@ class Explainer:
             text = f"pool {job.pool} is paused{who} since {paused.paused_at}"
             detail = {"pool": job.pool, "by": paused.paused_by, "since": paused.paused_at}
             return Why("pool-paused", text, detail)
-        if not any(runner.takes_jobs() and runner.slots for runner in pool.runners.values()):
-            return Why("no-runners", f"pool {job.pool} has no runner that takes jobs", {"pool": job.pool})
+        if not self._takers(pool):
+            return self._no_runners(pool)
         return self._unfit(pool, shape) or self._quota(job, pool) or self._limit(job)
 
+    def _takers(self, pool: Pool) -> list[Runner]:
+        """The runners that take jobs."""
+        scene = self._scene
+        found = self._taking.get(pool.name)
+        if found is None:
+            heard = scene.now - scene.fleet.silent_seconds
+            found = self._taking[pool.name] = [
+                runner
+                for runner in pool.runners.values()
+                if runner.slots
+                and runner.takes_jobs()
+                and runner.heard_at >= heard
+                and runner.name not in scene.policies.orders
+            ]
+        return found
+
+    def _no_runners(self, pool: Pool) -> Why:
+        working = [runner for runner in pool.runners.values() if runner.slots]
+        ordered = sum(runner.name in self._scene.policies.orders for runner in working)
+        text = f"pool {pool.name} has no runner that takes jobs"
+        if working:
+            text += f": of {len(working)} are {ordered} out of service by order, the others silent or draining"
+        return Why("no-runners", text, {"pool": pool.name})
+
     def _unfit(self, pool: Pool, shape: Shape) -> Why | None:
-        if pool.could(shape):
+        key = pool.name, shape
+        if key not in self._unfitting:
+            self._unfitting[key] = self._find_unfit(pool, shape)
+        return self._unfitting[key]
+
+    def _find_unfit(self, pool: Pool, shape: Shape) -> Why | None:
+        runners, asked = self._takers(pool), (shape.executor, shape.labels, shape.arch)
+        able = [runner for runner in runners if runner.can(asked)]
+        if any(runner.is_large_enough(shape) for runner in able):
             return None
-        runners = [runner for runner in pool.runners.values() if runner.takes_jobs() and runner.slots]
         detail: dict[str, object] = {"pool": pool.name}
         if not any(shape.executor in runner.executors for runner in runners):
             return Why("no-fit", f"no runner of pool {pool.name} has executor {shape.executor}",
@@ -68,14 +101,14 @@ class Explainer:
             return Why(
                 "no-fit", f"no runner of pool {pool.name} is {shape.arch}", {**detail, "arch": shape.arch}
             )
-        cpu, memory = pool.fit(shape).largest()
-        if cpu or memory:
+        if able:
+            cpu, memory = max(runner.cpu for runner in able), max(runner.memory for runner in able)
             largest = f"{cpu:g} cores, {memory / GIB:.1f} GiB"
             text = f"it asks for {_size(shape)}; the largest runner that fits has {largest}"
             detail |= {"cpu": shape.cpu, "memory": shape.memory, "largest": {"cpu": cpu, "memory": memory}}
             return Why("no-fit", text, detail)
-        asked = [shape.executor, *shape.labels, *([shape.arch] if shape.arch else [])]
-        text = f"no runner of pool {pool.name} has all of {', '.join(asked)} together"
+        all_of = ", ".join([shape.executor, *shape.labels, *([shape.arch] if shape.arch else [])])
+        text = f"no runner of pool {pool.name} has all of {all_of} together"
         return Why("no-fit", text, {**detail, "labels": list(shape.labels)})
 
     def _quota(self, job: ReadyJob, pool: Pool) -> Why | None:

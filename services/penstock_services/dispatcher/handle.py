@@ -30,7 +30,7 @@ from penstock_services.dispatcher.fleet import Lease
 from penstock_services.dispatcher.locks import Name
 from penstock_services.dispatcher.memory import Memory
 from penstock_services.dispatcher.policies import Said
-from penstock_services.dispatcher.runners import Load
+from penstock_services.dispatcher.runners import Attempt, Load
 from penstock_services.dispatcher.settings import DispatcherSettings
 from penstock_services.dispatcher.telling import Telling, news
 
@@ -77,12 +77,17 @@ class Dispatcher:
         self._telling = Telling()
         self._owned: frozenset[int] = frozenset()
         self._acks = Acks()
+        self._leases_due = True
+        """All leases are to be read: partitions came, and no sweep has got through since."""
+        self._not_found: set[Attempt] = set()
+        """Attempts that heartbeats tell of and of which there is no lease."""
 
     def own(self, partitions: set[Partition]) -> bool:
         """State which partitions of the offers are this replica's; whether that is news."""
         owned = frozenset(number for _, number in partitions)
         changed = owned != self._owned
         self._owned = owned
+        self._leases_due |= changed
         return changed
 
     def take(self, batch: Sequence[Record]) -> None:
@@ -126,7 +131,7 @@ class Dispatcher:
         memory.ready.remove([one.job.job_id for one in decision.choices if one.job.job_id not in refused])
         self._publish(changes)
         self._read_holders(memory.refused(claimed.waits, now))
-        self._observe(decision.choices, len(won))
+        self._observe(won, len(decision.choices), len(decision.choices) - len(won) - len(refused))
         return len(won)
 
     def sweep(self, *, took_over: bool) -> None:
@@ -136,20 +141,41 @@ class Dispatcher:
         memory, now = self._memory, self._clock.monotonic()
         memory.fleet.forget_silent(now)
         self._read_policies()
-        keys = {job_id for job_id, pool in jobs.ready_keys(self._db) if self._owns(pool)}
-        memory.ready.keep(keys)
-        missing = [job_id for job_id in keys if job_id not in memory.ready]
-        for begin in range(0, len(missing), AT_ONCE):
-            rows = jobs.ready_rows(self._db, missing[begin : begin + AT_ONCE])
-            memory.ready.add(msgspec.convert(rows, list[ReadyJob]))
-        if took_over:
-            leases = jobs.leases_by_session(self._db)
-            memory.fleet.assume(
-                (_lease(session, one) for session, held in leases.items() for one in held), now
-            )
+        self._read_queue()
+        self._leases_due |= took_over
+        self._read_leases(now)
         memory.turns.open_quotas()
         self._read_holders(memory.ready.locks.names())
         self._explain()
+
+    def _read_queue(self) -> None:
+        """Jobs that came, went, or came to another lane without a hint."""
+        ready = self._memory.ready
+        keys = {key.job_id: key for key in jobs.ready_keys(self._db) if self._owns(key.pool)}
+        ready.keep(keys.keys())
+        missing = [
+            job_id
+            for job_id, key in keys.items()
+            if (known := ready.get(job_id)) is None or known.lane != key.lane
+        ]
+        for begin in range(0, len(missing), AT_ONCE):
+            rows = jobs.ready_rows(self._db, missing[begin : begin + AT_ONCE])
+            ready.add(msgspec.convert(rows, list[ReadyJob]))
+        self._telling.inherit(ready, (job_id for job_id, key in keys.items() if key.told))
+
+    def _read_leases(self, now: float) -> None:
+        """Whoever took pools over learns all that runs; else what only heartbeats told of."""
+        fleet = self._memory.fleet
+        if not self._leases_due and fleet.unknown() <= self._not_found:
+            return
+        held = jobs.leases_by_session(self._db)
+        leases = [_lease(session, one) for session, living in held.items() for one in living]
+        if self._leases_due:
+            fleet.assume(leases, now)
+        else:
+            fleet.amend(leases, now)
+        self._not_found = fleet.unknown()
+        self._leases_due = False
 
     def flush(self) -> None:
         """Delete what is acked. Raises RetryLater."""
@@ -206,15 +232,15 @@ class Dispatcher:
             records += publish.undecided_hints(changes.undecided, rfc3339(self._clock.now()), self._actor)
         self._sender.post(records, done)
 
-    def _observe(self, choices: Sequence[Choice], claimed: int) -> None:
+    def _observe(self, won: Sequence[Choice], chosen: int, lost: int) -> None:
         now = self._clock.now()
-        for choice in choices:
+        for choice in won:
             self._metrics.observe(
                 "penstock_dispatch_latency_seconds", max(0.0, now - choice.job.queued_at.timestamp())
             )
-        self._metrics.observe("penstock_batch_size", len(choices), service="dispatcher")
-        if claimed < len(choices):
-            self._metrics.inc("penstock_cas_conflicts_total", len(choices) - claimed, service="dispatcher")
+        self._metrics.observe("penstock_batch_size", chosen, service="dispatcher")
+        if lost > 0:
+            self._metrics.inc("penstock_cas_conflicts_total", lost, service="dispatcher")
 
 
 def _told(why: Why | None, at: str) -> dict[str, Any] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from itertools import islice
 from typing import Final
 
 from penstock.core.waiting import NO_MORE, Why
@@ -19,6 +18,10 @@ TOLD_AT_ONCE: Final = 1_000
 """Reasons that one sweep writes; the others follow with the next ones."""
 NEW_SECONDS: Final = 1.0
 """Nobody asks why a job waits that only just came."""
+VOLATILE: Final = frozenset({"held_by", "since", "behind", "running", "opens_at"})
+"""What of a reason moves all the time and is no news; who holds a lock is looked up when somebody asks."""
+_BEFORE: Final = Why("queue", "told by another dispatcher")
+"""Stands for what is written of a job and is not known here: never the same as what is found."""
 
 
 class Telling:
@@ -32,7 +35,11 @@ class Telling:
         """Jobs whose reason is not the one that was told; None: from now on only those before it."""
         explainer = Explainer(scene)
         found: list[tuple[ReadyJob, Why | None]] = []
-        for job in self._some(scene.ready.jobs()):
+        jobs = scene.ready.jobs()
+        begin = self._at % len(jobs) if jobs else 0
+        for nth in range(min(len(jobs), LOOKED_AT)):
+            job = jobs[(begin + nth) % len(jobs)]
+            self._at = begin + nth + 1
             if scene.wall - job.queued_at.timestamp() < NEW_SECONDS:
                 continue
             why = explainer.why(job)
@@ -55,6 +62,13 @@ class Telling:
             else:
                 self._told[job.job_id] = job, why
 
+    def inherit(self, ready: Ready, job_ids: Iterable[str]) -> None:
+        """Of these jobs something is written: by the dispatcher before this one, if it is not known here."""
+        for job_id in job_ids:
+            job = ready.get(job_id)
+            if job is not None and job_id not in self._told:
+                self._told[job_id] = job, _BEFORE
+
     def counted(self, ready: Ready) -> Counter[tuple[str, str]]:
         """Ready jobs by pool and reason; those without one of their own wait for the `queue`."""
         found = Counter((job.pool, "queue") for job in ready.jobs())
@@ -65,13 +79,6 @@ class Telling:
                 found[job.pool, why.reason] += 1
         return found
 
-    def _some(self, jobs: list[ReadyJob]) -> Iterable[ReadyJob]:
-        if len(jobs) <= LOOKED_AT:
-            return jobs
-        begin = self._at % len(jobs)
-        self._at = begin + LOOKED_AT
-        return islice(jobs + jobs[: max(0, self._at - len(jobs))], begin, self._at)
-
 
 def news(job: ReadyJob, why: Why | None, at: str) -> JobWaiting:
     """The record that tells of it."""
@@ -80,9 +87,11 @@ def news(job: ReadyJob, why: Why | None, at: str) -> JobWaiting:
 
 
 def _same(one: Why | None, other: Why | None) -> bool:
-    """Whether both say the same; when a limit opens moves all the time and is no news."""
-    if one is None or other is None:
+    """Whether both say the same, what is volatile left out."""
+    if one is None or other is None or one is _BEFORE or other is _BEFORE:
         return one is other
-    if one.reason == other.reason == "rate-limit":
-        return bool(one.detail["limit"] == other.detail["limit"])
-    return one == other
+    return one.reason == other.reason and _lasting(one) == _lasting(other)
+
+
+def _lasting(why: Why) -> dict[str, object]:
+    return {name: value for name, value in why.detail.items() if name not in VOLATILE}

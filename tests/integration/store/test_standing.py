@@ -22,17 +22,17 @@ def place(db: Database, world: World, number: int) -> tuple[int, int]:
     return found["ahead"], found["position"]
 
 
-def test_immediate_tasks_come_first_then_lanes_then_age(db: Database, pool: str) -> None:
+def test_lanes_come_first_then_immediate_tasks_then_age(db: Database, pool: str) -> None:
     old = World(db, [{"pool": pool}, {"pool": pool, "lane": "high"}, {"pool": f"{pool}-2"}])
     new = World(db, [{"pool": pool}, {"pool": pool, "immediate": True}, {"pool": pool, "lane": "critical"}])
-    assert place(db, new, 1) == (0, 1)
-    assert place(db, new, 2) == (1, 1)
-    assert place(db, old, 1) == (2, 1)
+    assert place(db, new, 2) == (0, 1)
+    assert place(db, old, 1) == (1, 1)
+    assert place(db, new, 1) == (2, 1)
     assert place(db, old, 0) == (3, 1)
     assert place(db, new, 0) == (4, 2)
     assert place(db, old, 2) == (0, 1)
     jobs.promote(db, Changes(), tenant="default", job_id=new.jobs[0], lane="high", actor=ACTOR)
-    assert place(db, new, 0) == (3, 2)
+    assert place(db, new, 0) == (2, 2)
 
 
 def test_so_many_are_counted_and_no_more(db: Database, pool: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,7 @@ def test_a_job_that_waits_too_long_in_the_queue_fails(db: Database, later: Later
     assert [one["job_id"] for one in world.changes.undecided] == [world.jobs[1]]
     assert world.claim(0) == []
     assert timers(world) == {}
-    assert world.jobs[0] not in [job_id for job_id, _ in jobs.ready_keys(db)]
+    assert world.jobs[0] not in [key.job_id for key in jobs.ready_keys(db)]
 
 
 def test_the_time_in_the_queue_counts_anew_each_time(db: Database, later: Later) -> None:

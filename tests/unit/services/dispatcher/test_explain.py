@@ -8,7 +8,7 @@ from penstock.core.waiting import WAITING, Why
 from penstock.events.jobs import Hold
 from penstock_services.dispatcher.decide import Policy, pool_limit, tenant_limit
 from penstock_services.dispatcher.explain import Explainer
-from penstock_services.dispatcher.policies import PausedPool, Quota, Said
+from penstock_services.dispatcher.policies import Order, PausedPool, Quota, Said
 from penstock_services.dispatcher.telling import NEW_SECONDS, Telling, news
 
 GIB = 1024**3
@@ -43,6 +43,20 @@ def test_a_pool_that_is_paused_or_empty() -> None:
     assert told(field, "a")[0] == "no-runners", "one that only supervises takes none"
     field.say(Said(pools=[PausedPool("default", "2026-01-01T00:00:00Z", "ann")]))
     assert told(field, "a") == ("pool-paused", "pool default is paused by ann since 2026-01-01T00:00:00Z")
+
+
+def test_a_pool_whose_runners_are_all_ordered_out_or_silent() -> None:
+    field = Field()
+    field.runner("a")
+    field.runner("b", now=10.0)
+    field.ready.add([job("x"), job("y", labels=("gpu",))])
+    field.say(Said(orders=[Order("b", "DRAINING")]))
+    assert why(field, "x", now=5.0) is None
+    text = "pool default has no runner that takes jobs: of 2 are 1 out of service by order, "
+    assert told(field, "x", now=11.0) == ("no-runners", f"{text}the others silent or draining")
+    field.runner("c", labels=["gpu"], now=11.0)
+    field.say(Said(orders=[Order("c", "QUARANTINED")]))
+    assert told(field, "y", now=12.0) == ("no-fit", "no runner of pool default has label gpu")
 
 
 def test_what_no_runner_has() -> None:
@@ -176,3 +190,44 @@ def test_one_that_came_to_another_lane_is_known_still_and_one_that_came_back_is_
     field.runner(slots=2)
     assert tell() == [("a", None)], "what is kept of it in the queue is to be taken back"
     assert telling.counted(field.ready)["default", "queue"] == 2
+
+
+def test_another_holder_is_no_news_and_neither_is_how_many_run() -> None:
+    field, telling = Field(), Telling()
+    field.runner(slots=9)
+    field.say(Said(quotas=[Quota("busy", "default", running=1)]))
+
+    def tell() -> list[str]:
+        found = telling.changed(field.scene(0.0, 1000.0))
+        telling.told(found)
+        return [one.job_id for one, _ in found]
+
+    field.ready.add(job(f"l{n}", at=n, locks="X") for n in range(9))
+    field.ready.add(job(f"q{n}", at=n, tenant="busy") for n in range(3))
+    assert sorted(field.give()) == ["l0", "q0"]
+    assert tell() == [*(f"l{n}" for n in range(1, 9)), "q1", "q2"]
+    field.end("l0", "q0")
+    assert sorted(field.give()) == ["l1", "q1"]
+    assert tell() == []
+
+
+def test_reasons_that_keep_changing_keep_none_from_being_told() -> None:
+    field, telling = Field(), Telling()
+    field.ready.add(job(f"a{n:05d}", at=n / 1000) for n in range(3_000))
+    field.ready.add(job(f"b{n:05d}", at=n / 1000, pool="nowhere") for n in range(2_000))
+    seen: set[str] = set()
+    for turn in range(12):
+        field.say(Said(pools=[PausedPool("default", "now", f"by {turn}")]))
+        found = telling.changed(field.scene(0.0, 1000.0))
+        telling.told(found)
+        seen |= {one.job_id for one, _ in found}
+    assert len(seen) == 5_000
+
+
+def test_what_another_dispatcher_wrote_is_replaced_or_taken_back() -> None:
+    field, telling = Field(), Telling()
+    field.ready.add([job("a"), job("b", pool="nowhere"), job("c")])
+    field.runner()
+    telling.inherit(field.ready, ["a", "b", "gone"])
+    found = {one.job_id: why and why.reason for one, why in telling.changed(field.scene(0.0, 1000.0))}
+    assert found == {"a": None, "b": "no-runners"}

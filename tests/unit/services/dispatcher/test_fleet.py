@@ -125,3 +125,48 @@ def test_a_new_owner_counts_the_leases() -> None:
     load = Load(0, KIND)
     runners.assume([Lease("s", ("a", 1), load), Lease("unknown", ("b", 1), load)], 0.0)
     assert choose(ready(job("z")), runners) == []
+    runners.offer(Offer(session_id="unknown", n=7, pool="default", slots=1, executors=["noop"]), 0.0)
+    assert choose(ready(job("z")), runners) == [], "that of a session that was not heard of yet"
+
+
+def test_size_and_kind_of_what_only_a_heartbeat_told_of_are_learnt_from_the_leases() -> None:
+    runners = fleet(offer(slots=4))
+    runners.heartbeat(beat(2, ("a", "started"), ("b", "started"), slots=4), 0.0)
+    assert runners.unknown() == {("a", 1), ("b", 1)}
+    load = Load(0, KIND, 2.0, 1024, 2.0)
+    runners.amend([Lease("s", ("a", 1), load), Lease("s", ("ended", 1), load)], 0.0)
+    assert runners.unknown() == {("b", 1)}
+    pool = runners.pool("default")
+    assert (pool.attempts("default"), pool.account("default", 0.0).running) == (1, 2.0)
+    runners.amend([Lease("s", ("a", 1), load)], 0.0)
+    assert pool.attempts("default") == 1, "what is held already is not counted twice"
+
+
+def test_what_is_taken_twice_is_counted_once() -> None:
+    runners = fleet()
+    grant(runners, "a")
+    grant(runners, "a")
+    assert runners.pool("default").attempts("default") == 1
+    runners.offer(offer("s", 1, 2, ("a", 5)), 0.0)
+    account = runners.pool("default").account("default", 0.0)
+    assert (account.attempts, account.running) == (0, 0.0)
+
+
+def test_pools_durations_and_accounts_are_forgotten_with_their_last_use() -> None:
+    runners = fleet()
+    for n in range(30):
+        runners.pool(f"misspelt-{n}")
+        attempt = (f"j{n}", 1)
+        shape = Shape("noop", (), cpu=1.1)
+        runners.grant("s", attempt, (f"t{n}", "default", "noop"), shape, 0.0)
+        runners.grant("s", (f"k{n}", 1), (f"t{n}", "default", "noop"), Shape("noop", (), cpu=1.7), 0.0)
+    runners.offer(offer("s", 1, 2, *((f"{one}{n}", 60) for one in "jk" for n in range(30))), 1.0)
+    runners.forget_silent(2.0)
+    assert len(runners.durations) == 30
+    assert list(runners._pools) == ["default"]
+    runners.offer(offer("s", 2), 7200.0)
+    runners.forget_silent(7200.0)
+    assert not runners.durations
+    assert not runners.pool("default")._accounts
+    runners.forget_silent(10_000.0)
+    assert not runners._pools
