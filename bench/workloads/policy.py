@@ -8,13 +8,14 @@ import random
 import statistics
 import time
 import tracemalloc
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from penstock.core.ids import uuid7
 from penstock.core.lanes import LANES
 from penstock.events.jobs import Hold, ReadyJob, Resources
-from penstock.events.workers import Capacity, Heartbeat
+from penstock.events.workers import Capacity, Heartbeat, WorkerState
 from penstock_services.dispatcher.decide import Choice, Policy, decide
 from penstock_services.dispatcher.memory import Memory
 
@@ -29,26 +30,64 @@ SLOTS: Final = 8
 GIB: Final = 1024**3
 
 
+class Variant(NamedTuple):
+    """What makes decisions harder than those of a fleet that is almost empty."""
+
+    rounds: int
+    full: bool = False
+    """Every slot is taken before it begins, and always again."""
+    wall: float = 0.0
+    """How old the oldest job is at the beginning, seconds."""
+    changes: int = 0
+    """So many runners each round leave, come, or tell that they drain."""
+
+
+VARIANTS: Final = {
+    "": Variant(ROUNDS),
+    "saturated": Variant(100, full=True),
+    "aged": Variant(100, full=True, wall=100_000.0),
+    "changing": Variant(100, changes=3),
+}
+
+
 def policy(*, small: bool = False) -> dict[str, Any]:
     """Jobs come, are granted 100 at a time and end, while the queue stays as long as it is."""
     scale = 10 if small else 1
+    figures: dict[str, Any] = {}
+    for name, variant in VARIANTS.items():
+        found = _measured(variant, scale)
+        if name:
+            figures[name] = {key: found[key] for key in ("n", "granted", "ms_per_batch", "p99_ms")}
+        else:
+            figures = found
+    return figures
+
+
+def _measured(variant: Variant, scale: int) -> dict[str, Any]:
     draw = random.Random(7)
-    made = _jobs(draw, JOBS // scale + BATCH * ROUNDS)
+    spare = RUNNERS * SLOTS // scale if variant.full else 0
+    made = _jobs(draw, JOBS // scale + BATCH * variant.rounds + spare)
     memory = Memory(Policy(limit=BATCH), silent_seconds=1e9)
-    _hire(memory, RUNNERS // scale)
-    first, rest = made[: JOBS // scale], iter(made[JOBS // scale :])
+    _hire(memory, range(RUNNERS // scale))
+    first, rest = made[: JOBS // scale + spare], iter(made[JOBS // scale + spare :])
     gc.collect()
     tracemalloc.start()
     memory.ready.add(first)
     memory.scene(0.0, 0.0)
     held = tracemalloc.get_traced_memory()[0] / len(first)
     tracemalloc.stop()
+    running: list[Choice] = []
+    memory.policy = Policy(limit=10_000)
+    while variant.full and (choices := _decided(memory, variant, 0.0)):
+        running += choices
+    memory.policy = Policy(limit=BATCH)
     gc.collect()
     gc.freeze()
-    spent, granted = _run(memory, rest, draw)
+    spent, granted = _run(memory, rest, draw, variant, running)
+    gc.unfreeze()
     return {
-        "n": ROUNDS,
-        "jobs": len(first),
+        "n": variant.rounds,
+        "jobs": len(first) - spare,
         "runners": RUNNERS // scale,
         "granted": granted,
         "ms_per_batch": round(statistics.median(spent), 2),
@@ -58,11 +97,21 @@ def policy(*, small: bool = False) -> dict[str, Any]:
     }
 
 
-def _run(memory: Memory, rest: Any, draw: random.Random) -> tuple[list[float], int]:
+def _decided(memory: Memory, variant: Variant, now: float) -> list[Choice]:
+    """One decision, all of which is claimed."""
+    decision = decide(memory.scene(now, now + variant.wall), memory.ready.pools())
+    memory.decided(decision, now)
+    memory.claimed(decision.choices, {choice.job.job_id: 1 for choice in decision.choices}, now)
+    return decision.choices
+
+
+def _run(
+    memory: Memory, rest: Iterator[ReadyJob], draw: random.Random, variant: Variant, running: list[Choice]
+) -> tuple[list[float], int]:
     """CPU milliseconds of each round: what came and went taken in, the decision, what was claimed noted."""
-    running: list[Choice] = []
     spent: list[float] = []
     granted = 0
+    hired = itertools.count(RUNNERS)
     for turn in itertools.count(1):
         now = float(turn) / 10
         ends = [running.pop(draw.randrange(len(running))) for _ in range(min(BATCH, len(running)))]
@@ -71,27 +120,32 @@ def _run(memory: Memory, rest: Any, draw: random.Random) -> tuple[list[float], i
             return spent, granted
         began = time.process_time()
         memory.ready.add(came)
+        for _ in range(variant.changes):
+            _hire(memory, [next(hired)], now)
+            leaving = draw.choice(list(memory.fleet.pool("default").runners.values()))
+            memory.fleet.heartbeat(_beat(leaving.session_id, leaving.name, leaving.n + 1, "DRAINING"), now)
         for end in ends:
             end.runner.drop((end.job.job_id, 1), now)
             for hold in end.job.holds:
                 memory.ready.locks.free((end.job.tenant, hold.kind, hold.name), end.job.job_id)
-        decision = decide(memory.scene(now, now), memory.ready.pools())
-        memory.decided(decision, now)
-        memory.claimed(decision.choices, {choice.job.job_id: 1 for choice in decision.choices}, now)
+        choices = _decided(memory, variant, now)
         spent.append((time.process_time() - began) * 1000)
-        granted += len(decision.choices)
-        running += decision.choices
+        granted += len(choices)
+        running += choices
     raise AssertionError
 
 
-def _hire(memory: Memory, count: int) -> None:
-    for n in range(count):
-        beat = Heartbeat(
-            session_id=uuid7(n), n=1, name=f"runner-{n}", pool="default", slots=SLOTS, executors=["process"],
-            labels=["linux", *(["gpu"] if n % 50 == 0 else [])],
-            capacity=Capacity(cpu=16, memory=64 * GIB, arch="x86_64"),
-        )  # fmt: skip
-        memory.fleet.heartbeat(beat, 0.0)
+def _hire(memory: Memory, numbers: Iterable[int], now: float = 0.0) -> None:
+    for n in numbers:
+        memory.fleet.heartbeat(_beat(uuid7(n), f"runner-{n}", 1, "IDLE", gpu=n % 50 == 0), now)
+
+
+def _beat(session: str, name: str, n: int, state: WorkerState, *, gpu: bool = False) -> Heartbeat:
+    return Heartbeat(
+        session_id=session, n=n, name=name, pool="default", slots=SLOTS, executors=["process"], state=state,
+        labels=["linux", *(["gpu"] if gpu else [])],
+        capacity=Capacity(cpu=16, memory=64 * GIB, arch="x86_64"),
+    )  # fmt: skip
 
 
 def _jobs(draw: random.Random, count: int) -> list[ReadyJob]:

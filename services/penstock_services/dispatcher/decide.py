@@ -144,6 +144,8 @@ class _Pass:
         """Jobs that went to the runners that were emptied for them."""
         self._full: set[tuple[Shape, float]] = set()
         """Shapes that find no room, and how far ahead of it they may be granted."""
+        self._never: set[Shape] = set()
+        """Those of them that are never granted ahead, whosever they are."""
         self._given: dict[str, tuple[int, float]] = {}
         """By tenant: attempts and slots that this decision adds."""
         self._used: dict[str, float] | None = None
@@ -182,11 +184,13 @@ class _Pass:
             return
         tenants = [(self._had(tenant), tenant) for tenant in waiting]
         heapq.heapify(tenants)
-        while tenants and self._goes_on():
+        while tenants and len(self._choices) < self._scene.policy.limit:
             self._serve_aged(below)
             tenant = tenants[0][1]
             if self._grant_one(level, tenant):
                 heapq.heapreplace(tenants, (self._had(tenant), tenant))
+            elif self._is_full():
+                return
             else:
                 heapq.heappop(tenants)
 
@@ -201,7 +205,7 @@ class _Pass:
         if not lacking or self._is_full():
             return
         heapq.heapify(lacking)
-        while lacking and self._goes_on():
+        while lacking and len(self._choices) < self._scene.policy.limit:
             self._serve_aged(LEVELS)
             lack, tenant = lacking[0]
             granted = any(self._grant_one(level, tenant) for level in LEVELS)
@@ -210,10 +214,6 @@ class _Pass:
             else:
                 heapq.heappop(lacking)
         self._aged = None  # They were those of all levels.
-
-    def _goes_on(self) -> bool:
-        """Whether there is room for more."""
-        return len(self._choices) < self._scene.policy.limit and not self._is_full()
 
     def _serve_aged(self, below: Sequence[str]) -> None:
         """Grant one job of the levels below that waited for too long, if it is time and there is one."""
@@ -267,6 +267,8 @@ class _Pass:
                     self._choose(Choice(job, shape, runner, aged))
                     return True
                 self._full.add((shape, ahead))
+                if shape.sized or shape.holds:
+                    self._never.add(shape)
             heads.pass_over()
         return False
 
@@ -319,7 +321,7 @@ class _Pass:
         heads = self._heads.get((level, tenant))
         if heads is None:
             shapes = self._scene.ready.level(self._pool, level).get(tenant, {})
-            heads = self._heads[level, tenant] = Heads(shapes, self._taken)
+            heads = self._heads[level, tenant] = Heads(shapes, self._taken, self._never)
         return heads
 
     def _had(self, tenant: str) -> float:

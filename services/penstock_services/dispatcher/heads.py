@@ -15,13 +15,14 @@ class Heads:
 
     __slots__ = ("_heap", "_lines", "_taken")
 
-    def __init__(self, shapes: Shapes, taken: Set[str]) -> None:
+    def __init__(self, shapes: Shapes, taken: Set[str], full: Set[Shape]) -> None:
         self._taken = taken
         self._lines: list[Iterator[ReadyJob]] = []
         self._heap: list[tuple[datetime, str, int, Shape, ReadyJob]] = []
         for shape, line in shapes.items():
-            self._lines.append(iter(line))
-            self._push(len(self._lines) - 1, shape)
+            if shape not in full:
+                self._lines.append(iter(line))
+                self._push(len(self._lines) - 1, shape)
 
     def peek(self) -> tuple[Shape, ReadyJob] | None:
         """The oldest; None: there is none left."""
@@ -37,6 +38,8 @@ class Heads:
         heapq.heappop(self._heap)
 
     def _push(self, line: int, shape: Shape) -> None:
-        job = next((job for job in self._lines[line] if job.job_id not in self._taken), None)
+        job = next(self._lines[line], None)
+        while job is not None and job.job_id in self._taken:
+            job = next(self._lines[line], None)
         if job is not None:
             heapq.heappush(self._heap, (job.queued_at, job.job_id, line, shape, job))
