@@ -255,9 +255,7 @@ def lost(db: Database, changes: Changes, *, older_than: float) -> None:
 
 def ready_keys(db: Database) -> list[ReadyKey]:
     """Of the whole queue."""
-    return [
-        ReadyKey(*row) for row in db.rows("SELECT job_id::text, pool, lane, why IS NOT NULL FROM ready")
-    ]
+    return [ReadyKey(*row) for row in db.rows("SELECT job_id::text, pool, lane, why IS NOT NULL FROM ready")]
 
 
 def ready_rows(db: Database, job_ids: Sequence[str]) -> list[dict[str, Any]]:

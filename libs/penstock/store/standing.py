@@ -22,8 +22,8 @@ def standing(db: Database, tenant: str, job_id: str) -> dict[str, Any] | None:
 
     {job_id, pipeline_id, name, state, terminal, reason, exit_code, pool, lane, unmet, changed_at, queued_at,
     now, why (of `ready`), worker, worker_name, assigned_at, started_at, retry_at}. Of a QUEUED one with a
-    `why` also `holder`: whom that names; without one {ahead, position} and {runners, slots, taken}. Of a
-    PENDING one `needs`: [{job_id, name, state}], those that have not ended.
+    `why` also `holder`: who holds that now, or whom it names; without one {ahead, position} and {runners,
+    slots, taken}. Of a PENDING one `needs`: [{job_id, name, state}], those that have not ended.
     """
     found: dict[str, Any] | None = db.one(
         "SELECT json_build_object('job_id', j.id, 'pipeline_id', j.pipeline_id, 'name', j.name,"
@@ -65,7 +65,8 @@ def _needs(db: Database, job_id: str) -> list[dict[str, str]]:
 def _place(db: Database, job_id: str) -> dict[str, int]:
     """By lane and age: `ahead`, all that come before it in its pool; `position`, among those of its own lane.
 
-    Short immediate tasks come before all others of their lane, and count among themselves. Nothing while it is not in the queue.
+    Short immediate tasks come before all others of their lane, and count among themselves. Nothing while it
+    is not in the queue.
     """
     rows = db.rows(
         "WITH own AS (SELECT r.pool, r.queued_at, r.job_id, " + _LEVEL + " AS level FROM ready AS r"
@@ -80,19 +81,25 @@ def _place(db: Database, job_id: str) -> dict[str, int]:
 
 
 def _holder(db: Database, tenant: str, why: dict[str, Any]) -> dict[str, str] | None:
-    """Who holds what it waits for, or waits for it first: {job_id, name, pipeline_id, pipeline}, of a group
-    only the pipeline.
+    """Who holds what it waits for at this moment, then with `since`; else who did, or waited for it first,
+    when that was said: {job_id, name, pipeline_id, pipeline}, of a group only the pipeline.
     """
     detail = why["detail"] if isinstance(why.get("detail"), dict) else {}
+    now = db.one(
+        "SELECT json_build_object('id', h.holder, 'since', " + utc("h.since") + ") FROM holds AS h"
+        " WHERE h.tenant = %s AND h.kind = %s AND h.name = %s ORDER BY h.since, h.holder LIMIT 1",
+        (tenant, why["reason"], str(detail.get("name", ""))),
+    )
+    named = now["id"] if now else detail.get("held_by") or detail.get("behind")
     statement: LiteralString = (
         "SELECT json_build_object('job_id', j.id, 'name', j.name, 'pipeline_id', p.id, 'pipeline', p.name)"
         " FROM jobs AS j JOIN pipelines AS p ON p.id = j.pipeline_id"
         " WHERE j.id = %s::uuid AND j.tenant = %s"
     )
-    if why["reason"] == "group" and detail.get("held_by"):
+    if why["reason"] == "group" and (now or detail.get("held_by")):
         statement = (
             "SELECT json_build_object('pipeline_id', p.id, 'pipeline', p.name) FROM pipelines AS p"
             " WHERE p.id = %s::uuid AND p.tenant = %s"
         )
-    found: dict[str, str] | None = db.one(statement, (detail.get("held_by") or detail.get("behind"), tenant))
-    return found
+    found: dict[str, str] | None = db.one(statement, (named, tenant))
+    return {**found, "since": now["since"]} if found and now else found

@@ -1,13 +1,13 @@
 """Which job goes to which runner: pure, one pass over what is ready and who is free (design §6).
 
-In a pool: jobs for which a runner was emptied, tenants below what they are guaranteed, then the lanes strictly
-one after the other, in each the short immediate tasks first. Within a lane the tenant that had the least
-slot-time for its weight comes first, and of its jobs the oldest that finds room.
+In a pool: jobs for which a runner was emptied, tenants below what they are guaranteed, then the lanes
+strictly one after the other, in each the short immediate tasks first. Within a lane the tenant that had the
+least slot-time for its weight comes first, and of its jobs the oldest that finds room.
 
-Nobody starves who comes later in that: of every `age_every` grants of a pool one goes to a job of those that has
-waited for `age_seconds`, tenants in turn, of each the oldest. So a job that fits a free runner waits, from
-then on, for no more than age_every * (tenants with such jobs) * (older such jobs of its tenant + 1) grants of
-its pool, whatever comes in above it.
+Nobody starves who comes later in that: of every `age_every` grants of a pool one goes to a job of those
+that has waited for `age_seconds`, tenants in turn, of each the oldest. So a job that fits a free runner
+waits, from then on, for no more than age_every * (tenants with such jobs) * (older such jobs of its tenant
++ 1) grants of its pool, whatever comes in above it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ EMPTIED_A_LOOK: Final = 4
 """For so many of them at most a runner begins to be emptied each time."""
 
 Aged = tuple[int, datetime, str, str]
-"""Of a tenant whose jobs waited for too long: its turn, since when the oldest waits, its level, the tenant."""
+"""Of a tenant whose jobs waited for too long: its turn, since when the oldest waits, its level, and who."""
 
 
 class Policy(NamedTuple):

@@ -75,7 +75,9 @@ class Explainer:
         ordered = sum(runner.name in self._scene.policies.orders for runner in working)
         text = f"pool {pool.name} has no runner that takes jobs"
         if working:
-            text += f": of {len(working)} are {ordered} out of service by order, the others silent or draining"
+            text += (
+                f": of {len(working)} are {ordered} out of service by order, the others silent or draining"
+            )
         return Why("no-runners", text, {"pool": pool.name})
 
     def _unfit(self, pool: Pool, shape: Shape) -> Why | None:

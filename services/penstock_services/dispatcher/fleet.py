@@ -114,8 +114,8 @@ class Fleet:
         return found
 
     def forget_silent(self, monotonic: float) -> None:
-        """Drop sessions that were silent for ten times as long as is needed to be passed over, and what nobody
-        needs any more of those who used pools.
+        """Drop sessions that were silent for ten times as long as is needed to be passed over, and what
+        nobody needs any more of those who used pools.
         """
         silent = [
             runner

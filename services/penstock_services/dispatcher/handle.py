@@ -161,7 +161,7 @@ class Dispatcher:
         for begin in range(0, len(missing), AT_ONCE):
             rows = jobs.ready_rows(self._db, missing[begin : begin + AT_ONCE])
             ready.add(msgspec.convert(rows, list[ReadyJob]))
-        self._telling.inherit(ready, (job_id for job_id, key in keys.items() if key.told))
+        self._telling.compare(ready, {job_id for job_id, key in keys.items() if key.told})
 
     def _read_leases(self, now: float) -> None:
         """Whoever took pools over learns all that runs; else what only heartbeats told of."""

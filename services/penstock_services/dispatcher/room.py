@@ -104,7 +104,7 @@ class Room:
         return line
 
     def _first(self, line: _Line, shape: Shape, ahead: float) -> Runner | None:
-        """The first that takes a job of the shape; who has not enough left will not have during a decision."""
+        """The first that takes a job of the shape; who has too little left has no more until the end."""
         while (runner := line.first()) is not None and self._has_slot(runner, ahead):
             if not shape.sized or self._fits(runner, shape):
                 return runner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Final
 
 from penstock.core.waiting import NO_MORE, Why
@@ -62,11 +62,14 @@ class Telling:
             else:
                 self._told[job.job_id] = job, why
 
-    def inherit(self, ready: Ready, job_ids: Iterable[str]) -> None:
-        """Of these jobs something is written: by the dispatcher before this one, if it is not known here."""
-        for job_id in job_ids:
-            job = ready.get(job_id)
-            if job is not None and job_id not in self._told:
+    def compare(self, ready: Ready, written: Set[str]) -> None:
+        """Of these jobs Postgres has a reason, and of no others: what another dispatcher wrote is to be told
+        anew, and what did not get there again.
+        """
+        for job_id in self._told.keys() - written:
+            del self._told[job_id]
+        for job_id in written - self._told.keys():
+            if (job := ready.get(job_id)) is not None:
                 self._told[job_id] = job, _BEFORE
 
     def counted(self, ready: Ready) -> Counter[tuple[str, str]]:

@@ -52,9 +52,14 @@ def _told(facts: Mapping[str, Any]) -> Found:
     why, holder = facts["why"], facts["holder"]
     text, detail = why["text"], dict(why.get("detail") or {})
     if holder:
-        named = detail.get("held_by") or detail.get("behind")
         who = f"{holder['name']} of pipeline {holder['pipeline']}" if "name" in holder else holder["pipeline"]
-        text = text.replace(named, f"{who} ({named})")
+        if "since" in holder:  # It may be another one by now.
+            kind, now = ("job", holder["job_id"]) if "name" in holder else ("pipeline", holder["pipeline_id"])
+            text = f"{text.rpartition(' is ')[0]} is held by {kind} {who} ({now}) since {holder['since']}"
+            detail |= {"held_by": now, "since": holder["since"]}
+        else:
+            named = detail.get("held_by") or detail.get("behind")
+            text = text.replace(named, f"{who} ({named})")
         detail["holder"] = holder
     return Found(why["reason"], text, detail, why.get("at") or facts["now"])
 

@@ -11,12 +11,13 @@ import pytest
 from penstock.core.ids import uuid4
 from penstock.events import topics
 from penstock.events.codec import encode
-from penstock.events.workers import Heartbeat, Offer
+from penstock.events.workers import Capacity, Heartbeat, Held, Offer
 from penstock.kafka.memory import MemoryBus
 from penstock.kafka.records import Record
 from penstock.runtime.metrics import Metrics
 from penstock.runtime.settings import KafkaSettings, PostgresSettings, ProcessSettings, TimingSettings
 from penstock.store import jobs
+from penstock.store.changes import Changes
 from penstock.store.database import Database
 from penstock.testing.clock import ManualClock
 from penstock.testing.graphs import World
@@ -207,3 +208,38 @@ def test_why_jobs_wait_is_told_once_and_counted(db: Database) -> None:
     rig.dispatcher.sweep(took_over=False)
     assert rig.dispatcher.grant() == 0
     assert told() == expected, "a runner without slots only supervises"
+
+
+def test_a_promotion_without_a_hint_is_found(db: Database) -> None:
+    world = World(db, [{} for _ in range(9)])
+    rig = Rig(db)
+    rig.dispatcher.sweep(took_over=False)
+    jobs.promote(db, Changes(), tenant="default", job_id=world.jobs[8], lane="high", actor="ann")
+    rig.dispatcher.sweep(took_over=False)
+    assert rig.dispatcher.grant() == 8
+    assert world.states()[8] == "ASSIGNED"
+
+
+def test_reasons_that_another_dispatcher_wrote_are_taken_back(db: Database) -> None:
+    world = World(db, [{}])
+    why = {"reason": "no-runners", "text": "none", "detail": {"pool": "default"}, "at": "then"}
+    jobs.explain(db, [{"job_id": world.jobs[0], "why": why}])
+    rig = Rig(db)
+    rig.clock.advance(5.0)
+    rig.dispatcher.sweep(took_over=True)
+    assert db.one("SELECT why FROM ready WHERE job_id = %s::uuid", (world.jobs[0],)) is None
+
+
+def test_what_only_a_heartbeat_told_of_is_counted_with_the_next_sweep(db: Database) -> None:
+    """Of a session that comes when the leases were read already."""
+    world = World(db, [{"resources": {"cpu": 2.0}}, {"resources": {"cpu": 2.0}}])
+    world.claim(0)
+    rig = Rig(db, silent=True)
+    rig.dispatcher.sweep(took_over=True)
+    held = Held(world.jobs[0], 1, world.tokens[world.jobs[0]], "started")
+    beat = Heartbeat(
+        session_id=world.session, n=9, name="r", pool="default", slots=8, executors=["noop"], held=[held],
+        capacity=Capacity(cpu=3.0),
+    )  # fmt: skip
+    rig.take(topics.WORKERS_HEARTBEATS.name, encode(beat))
+    assert rig.dispatcher.grant() == 0, "two of three cores are taken"

@@ -76,4 +76,11 @@ def test_who_holds_it_is_named_while_it_is_there(db: Database, pool: str) -> Non
         found = standing.standing(db, "default", waiting.jobs[0])
         assert found is not None
         assert (found["holder"] or {}).get("name") == name
+    now = World(db, [{"holds": [["lock", "db", 1]]}])
+    now.claim(0)
+    why = {"reason": "lock", "text": "x", "detail": {"name": "db", "held_by": holder.jobs[0]}, "at": "now"}
+    jobs.explain(db, [{"job_id": waiting.jobs[0], "why": why}])
+    found = standing.standing(db, "default", waiting.jobs[0])
+    assert found is not None
+    assert (found["holder"]["job_id"], "since" in found["holder"]) == (now.jobs[0], True)
     assert fleet.room(db, pool) == {"runners": 0, "slots": 0, "taken": 0}

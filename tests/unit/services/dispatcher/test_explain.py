@@ -228,6 +228,15 @@ def test_what_another_dispatcher_wrote_is_replaced_or_taken_back() -> None:
     field, telling = Field(), Telling()
     field.ready.add([job("a"), job("b", pool="nowhere"), job("c")])
     field.runner()
-    telling.inherit(field.ready, ["a", "b", "gone"])
-    found = {one.job_id: why and why.reason for one, why in telling.changed(field.scene(0.0, 1000.0))}
-    assert found == {"a": None, "b": "no-runners"}
+
+    def tell() -> dict[str, str | None]:
+        found = telling.changed(field.scene(0.0, 1000.0))
+        telling.told(found)
+        return {one.job_id: why and why.reason for one, why in found}
+
+    telling.compare(field.ready, {"a", "b", "gone"})
+    assert tell() == {"a": None, "b": "no-runners"}
+    telling.compare(field.ready, {"b"})
+    assert tell() == {}
+    telling.compare(field.ready, set())
+    assert tell() == {"b": "no-runners"}, "it was not written"

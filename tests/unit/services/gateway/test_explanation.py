@@ -67,6 +67,18 @@ def test_what_its_dispatcher_said_with_the_holders_name() -> None:
     assert why["detail"] == {"name": "db", "held_by": HOLDER}
 
 
+def test_who_holds_it_by_now_is_named_in_place_of_who_did() -> None:
+    before = "0190c0de-0000-7000-8000-000000000004"
+    holder = {"job_id": HOLDER, "name": "deploy", "pipeline_id": "q", "pipeline": "shop", "since": NOW}
+    for said in (f"held by job {before} since {THEN}", f"wanted first by job {before}"):
+        why = {"reason": "lock", "text": f"lock db (shared) is {said}", "detail": {"held_by": before}}
+        found = explanation(facts(why=why, holder=holder))
+        assert found["text"] == (
+            f"lock db (shared) is held by job deploy of pipeline shop ({HOLDER}) since {NOW}"
+        )
+        assert found["detail"] == {"held_by": HOLDER, "since": NOW, "holder": holder}
+
+
 def test_a_group_is_held_by_a_pipeline() -> None:
     text = f"concurrency group deploy is held by pipeline {HOLDER}"
     why = {"reason": "group", "text": text, "detail": {"held_by": HOLDER}, "at": THEN}
