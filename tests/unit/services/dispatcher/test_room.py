@@ -27,6 +27,7 @@ def test_large_jobs_are_not_starved_by_small_ones(field: Field) -> None:
     running = field.give()
     assert len(running) == 8
     field.ready.add([job("big", at=1, cpu=4)])
+    now = 0
     for now in range(1, 60):
         field.end(running.pop(0), now=float(now))
         field.runner("a", slots=4, cpu=4, memory=GIB, now=float(now))
@@ -45,6 +46,7 @@ def test_a_large_job_gets_its_runner_in_a_pool_that_is_always_full(
     """Small jobs of 30 to 130 s wait at all times; nobody else is let into the runner that is emptied."""
     number, ends = itertools.count(), dict[str, float]()
     field.ready.add(job(f"s{next(number):05d}", cpu=1) for _ in range(4 * runners))
+    now = 0
     for now in range(600):
         field.end(*(ended := [name for name, at in ends.items() if at <= now]), now=float(now))
         for name in ended:
