@@ -24,6 +24,8 @@ class Room:
         self._silent_before = now - silent_seconds
         self._most_ahead = most_ahead
         self._lines: dict[tuple[int, float, int], _Line] = {}
+        self._failed: dict[int, list[tuple[float, int]]] = {}
+        """By fit: sizes that found no room; none that asks for at least as much finds any."""
         self._given: dict[int, tuple[int, float, int]] = {}
         """By runner: attempts, cores and memory that this decision adds."""
         self.kept = {job_id: runner for job_id, runner in pool.kept(now).items() if self.is_open(runner)}
@@ -40,9 +42,15 @@ class Room:
 
         `ahead`: so many times its slots, beyond them, may a runner hold.
         """
-        line = self._line(self._pool.fit(shape), shape.cpu, shape.memory)
+        fit = self._pool.fit(shape)
+        failed = self._failed.setdefault(id(fit), [])
+        if any(cpu <= shape.cpu and memory <= shape.memory for cpu, memory in failed):
+            return None
+        line = self._line(fit, shape.cpu, shape.memory)
         runner = self._first(line, shape, ahead)
-        if runner is not None:
+        if runner is None and shape.sized:
+            failed.append((shape.cpu, shape.memory))
+        elif runner is not None:
             line.pop()
             self._give(runner, shape)
             line.put_back(runner)
