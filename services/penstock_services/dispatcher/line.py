@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
@@ -21,7 +21,7 @@ class Line:
     """Jobs come nearly in order of age and mostly leave at the head, so that a sorted list does.
 
     `present` says which jobs wait: one that is not in it, or is there as another object, is passed over and
-    dropped later.
+    dropped later; one that comes back before that stands where it stood.
     """
 
     __slots__ = ("_head", "_jobs", "_present", "size")
@@ -39,7 +39,9 @@ class Line:
         if not jobs or age_of(jobs[-1]) < age_of(job):
             jobs.append(job)
         else:
-            insort(jobs, job, lo=self._head, key=age_of)
+            at = bisect_left(jobs, age_of(job), lo=self._head, key=age_of)
+            if at == len(jobs) or jobs[at] is not job:
+                jobs.insert(at, job)
         self.size += 1
 
     def discard(self) -> None:

@@ -6,14 +6,17 @@ then age); a job may go when at each of its names it would fit behind everybody 
 name while it waits for another, but a pipeline its group; and who cannot enter his group keeps nobody back
 elsewhere. So no ring of waiting jobs can be.
 
+Nobody starves: of every `age_every` grants of a name the next is owed to the oldest of those that have waited
+there for too long; he comes first at all his names, and jobs that need no turn do not pass him either.
+
 What is remembered of holders is a hint: the claim in Postgres decides, and tells of those it found.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping, Set
-from datetime import datetime
+from collections.abc import Hashable, Iterable, Mapping, Set
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from penstock.core.lanes import LANES
@@ -23,7 +26,9 @@ Name = tuple[str, str, str]
 """Tenant, kind and name."""
 
 MOST_AHEAD: Final = 512
-"""More than one decision grants: so many jobs of a name are let through at a time."""
+"""More than one decision grants: of a name so many jobs that ask the same are let through at a time."""
+NOBODY_AGED: Final = datetime.min.replace(tzinfo=UTC)
+_OWED: Final = -1
 _RANK: Final = {lane: rank for rank, lane in enumerate(LANES)}
 _NO_BOUND: Final = 1 << 31
 _NOBODY: Final[Set[str]] = frozenset()
@@ -34,6 +39,7 @@ class Place(NamedTuple):
     """A job's place at one name; sorted by lane, age and id."""
 
     rank: int
+    """Of its lane; less than all: the next grant is owed to it."""
     queued_at: datetime
     job_id: str
     most: int
@@ -59,24 +65,29 @@ class Blocked(NamedTuple):
 class _Line:
     """One name: who holds it, who waits for it, and who of those may go as far as this name is concerned."""
 
-    __slots__ = ("holders", "immediate", "inside", "since", "waiting")
+    __slots__ = ("granted", "holders", "immediate", "inside", "since", "waiting", "wide")
 
     def __init__(self) -> None:
         self.holders: dict[str, int] = {}
         self.since: Mapping[str, str] = _NO_TIMES
         self.waiting: list[Place] = []
         self.inside: Set[str] = _NOBODY
-        self.immediate: Set[str] = _NOBODY
+        self.immediate: dict[str, None] = {}
         """Those of the waiting that need no turn."""
+        self.wide: dict[Hashable, int] = {}
+        """How many of the waiting that allow more than MOST_AHEAD ask the same."""
+        self.granted = 0
+        """How often it was, since it was owed."""
 
 
 class _Waiter:
     """One waiting job."""
 
-    __slots__ = ("inside", "job", "overtaken", "places")
+    __slots__ = ("asking", "inside", "job", "overtaken", "places")
 
-    def __init__(self, job: ReadyJob) -> None:
+    def __init__(self, job: ReadyJob, asking: Hashable) -> None:
         self.job = job
+        self.asking = asking
         self.places = {
             name: Place(_RANK[job.lane], job.queued_at, job.job_id, most, holder_of(job, name))
             for name, most in _asked(job)
@@ -99,20 +110,29 @@ class Locks:
         self._moved: set[str] = set()
         self._free: set[str] = set()
         """Jobs that were told to be free to go."""
+        self._aged_before = NOBODY_AGED
+        self.age_every = 8
+        """Of so many grants of a name one may be owed to a job for its age."""
         self.overtaking: Mapping[str, int] = {}
         """By pool: how many younger jobs may take a name before one that waits for another name as well."""
 
     def __contains__(self, job_id: str) -> bool:
         return job_id in self._waiters
 
-    def add(self, job: ReadyJob) -> None:
-        """A job with holds begins to wait."""
-        waiter = self._waiters[job.job_id] = _Waiter(job)
+    def add(self, job: ReadyJob, asking: Hashable = None) -> None:
+        """A job with holds begins to wait. `asking`: what else it asks for; those that ask the same find room
+        together, or none does.
+        """
+        waiter = self._waiters[job.job_id] = _Waiter(job, asking)
         for name, place in waiter.places.items():
-            line = self._lines.setdefault(name, _Line())
+            line = self._lines.get(name)
+            if line is None:
+                line = self._lines[name] = _Line()
             insort(line.waiting, place)
             if job.immediate:
-                line.immediate |= {job.job_id}
+                line.immediate[job.job_id] = None
+            if place.most > MOST_AHEAD:
+                line.wide[asking] = line.wide.get(asking, 0) + 1
             self._dirty.add(name)
 
     def remove(self, job_id: str, *, claimed: bool = False) -> None:
@@ -125,13 +145,19 @@ class Locks:
         for name, place in waiter.places.items():
             line = self._lines[name]
             at = bisect_left(line.waiting, place)
-            if claimed:
-                line.holders[place.holder] = place.most
+            if claimed and self.overtaking:
                 for passed in line.waiting[:at]:
                     self._waiters[passed.job_id].overtaken += 1
             del line.waiting[at]
             line.inside -= {job_id}
-            line.immediate -= {job_id}
+            line.immediate.pop(job_id, None)
+            if place.most > MOST_AHEAD:
+                line.wide[waiter.asking] -= 1
+                if not line.wide[waiter.asking]:
+                    del line.wide[waiter.asking]
+            if claimed:
+                line.holders[place.holder] = place.most
+                self._granted(name, line)
             self._dirty.add(name)
 
     def free(self, name: Name, holder: str) -> None:
@@ -156,8 +182,16 @@ class Locks:
             self._closed[name] = opens_at
             self._dirty.add(name)
 
-    def settle(self, now: float) -> tuple[list[ReadyJob], list[str]]:
-        """Jobs that are free to go since the last call, and ids of those that no longer are."""
+    def open_limits(self) -> None:
+        """No limit is known to be closed."""
+        self._dirty.update(self._closed)
+        self._closed.clear()
+
+    def settle(self, now: float, aged_before: datetime = NOBODY_AGED) -> tuple[list[ReadyJob], list[str]]:
+        """Jobs that are free to go since the last call, and ids of those that no longer are. Those in the
+        queue since before `aged_before` have waited for too long.
+        """
+        self._aged_before = aged_before
         for name in [name for name, opens_at in self._closed.items() if opens_at <= now]:
             del self._closed[name]
             self._dirty.add(name)
@@ -218,11 +252,16 @@ class Locks:
         for job_id in line.inside - inside:
             self._move(job_id, -1, name)
         line.inside = inside
-        self._moved |= line.immediate
+        self._moved.update(line.immediate)
 
     def _insiders(self, name: Name, line: _Line) -> Set[str]:
-        """Everybody in turn while the rule holds with all before him; of a group, all of its pipeline."""
+        """Everybody in turn while the rule holds with all before him; of a group, all of its pipeline.
+
+        Of those that ask the same MOST_AHEAD are enough: more could not be granted at once anyway.
+        """
         inside: set[str] = set()
+        ahead: dict[Hashable, int] = {}
+        short = len(line.wide)
         counted = set(line.holders)
         bound = min(line.holders.values(), default=_NO_BOUND)
         full = False
@@ -230,13 +269,24 @@ class Locks:
             if place.holder in counted:  # Of a pipeline that has its turn.
                 inside.add(place.job_id)
                 continue
-            full = full or len(counted) >= min(bound, place.most) or len(inside) >= MOST_AHEAD
-            if not full:
-                inside.add(place.job_id)
-                if not self._may_be_passed(place.job_id, name):
-                    counted.add(place.holder)
-                    bound = min(bound, place.most)
-            elif name[1] != "group":
+            full = full or len(counted) >= min(bound, place.most)
+            if full:
+                if name[1] != "group":
+                    break
+                continue
+            may_be_passed = self._may_be_passed(place.job_id, name)
+            if not may_be_passed:
+                counted.add(place.holder)
+                bound = min(bound, place.most)
+            if place.most > MOST_AHEAD and not may_be_passed:
+                asking = self._waiters[place.job_id].asking
+                so_many = ahead.get(asking, 0) + 1
+                if so_many > MOST_AHEAD:
+                    continue
+                ahead[asking] = so_many
+                short -= so_many == min(MOST_AHEAD, line.wide[asking])
+            inside.add(place.job_id)
+            if line.wide and not short and len(inside) >= MOST_AHEAD:
                 break
         return inside or _NOBODY
 
@@ -261,9 +311,35 @@ class Locks:
         here = job_id in self._lines[name].inside
         return waiter.inside - here < len(waiter.places) - 1
 
+    def _granted(self, name: Name, line: _Line) -> None:
+        """It was; the next may be owed to the oldest that waits. Who enters a group first, Postgres says."""
+        line.granted += 1
+        if line.granted < self.age_every or not line.waiting or name[1] == "group":
+            return
+        firsts = (bisect_left(line.waiting, rank, key=_rank_of) for rank in _RANK.values())
+        places = [line.waiting[at] for at in firsts if at < len(line.waiting)]
+        oldest = min(places, key=_age_of, default=None)
+        if oldest is None or oldest.queued_at > self._aged_before:
+            return
+        line.granted = 0
+        waiter = self._waiters[oldest.job_id]
+        for other, place in waiter.places.items():
+            waiting = self._lines[other].waiting
+            del waiting[bisect_left(waiting, place)]
+            waiter.places[other] = place._replace(rank=_OWED)
+            insort(waiting, waiter.places[other])
+            self._dirty.add(other)
+
+    def _is_owed(self, name: Name, job_id: str) -> bool:
+        """Whether the next grant of the name is owed to another one, who could take it."""
+        first = self._lines[name].waiting[0]
+        return first.rank == _OWED and first.job_id != job_id and not self._may_be_passed(first.job_id, name)
+
     def _all_free(self, waiter: _Waiter) -> bool:
-        """Whether no holder is in its way: what it asks of a lock's line is left out."""
+        """Whether no holder is in its way, nor who is owed: what it asks of a lock's line is left out."""
         for name, place in waiter.places.items():
+            if self._is_owed(name, waiter.job.job_id):
+                return False
             holders = self._lines[name].holders
             bound = min(holders.values(), default=_NO_BOUND)
             if name in self._closed or len(holders) + 1 > min(bound, place.most):
@@ -279,6 +355,14 @@ def holder_of(job: ReadyJob, name: Name) -> str:
 def names_of(jobs: Iterable[ReadyJob]) -> list[Name]:
     """All names that these jobs ask for, each once."""
     return list(dict.fromkeys((job.tenant, hold.kind, hold.name) for job in jobs for hold in job.holds))
+
+
+def _rank_of(place: Place) -> int:
+    return place.rank
+
+
+def _age_of(place: Place) -> tuple[datetime, str]:
+    return place.queued_at, place.job_id
 
 
 def _asked(job: ReadyJob) -> list[tuple[Name, int]]:

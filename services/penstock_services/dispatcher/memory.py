@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from penstock.events.jobs import Freed
@@ -10,11 +11,13 @@ from penstock_services.dispatcher.decide import Choice, Decision, Policy, Scene,
 from penstock_services.dispatcher.fleet import Fleet
 from penstock_services.dispatcher.locks import Name
 from penstock_services.dispatcher.policies import Policies, Said
-from penstock_services.dispatcher.ready import Ready, Shape
+from penstock_services.dispatcher.ready import Asking, Ready
 from penstock_services.dispatcher.turns import Turns
 
 KEPT_SECONDS: Final = 10.0
 """A runner that is being emptied for a job stays kept for so long after the job was last found to need it."""
+ASIDE_SECONDS: Final = 10.0
+"""Jobs of a pool whose limit opens only later than that stand in no line."""
 
 
 class Memory:
@@ -23,21 +26,26 @@ class Memory:
     def __init__(self, policy: Policy, silent_seconds: float) -> None:
         self.policy = policy
         self.ready = Ready()
+        self.ready.locks.age_every = policy.age_every
         self.fleet = Fleet(silent_seconds)
         self.policies = Policies()
         self.policies_due = True
         """They are to be read again."""
         self.turns = Turns()
-        self._stood: dict[tuple[str, Shape], tuple[tuple[int, bool], bool]] = {}
+        self._stood: dict[str, tuple[int, Policies, bool]] = {}
+        """By pool what `_stand` went by."""
 
     def said(self, said: Said, now: float) -> None:
         """What operators have said, as it is now."""
         self.policies = Policies(said)
         self.policies_due = False
         self.ready.locks.overtaking = {one.pool: one.overtaking for one in said.pools if one.overtaking}
+        self.turns.open_limits()
+        self.ready.locks.open_limits()
         for limit in said.limits:
             if limit.opens_in > 0:
                 self._close_limit((limit.tenant, limit.kind, limit.name), now + limit.opens_in)
+        self.turns.keep(self.ready.pools())
 
     def freed(self, news: Iterable[Freed]) -> None:
         """Something that jobs may wait for was given back, or an operator said something."""
@@ -51,8 +59,9 @@ class Memory:
 
     def scene(self, now: float, wall: float) -> Scene:
         """What the next decision looks at."""
-        self._stand()
-        self.ready.settle(now)
+        self._stand(now)
+        aged_before = datetime.fromtimestamp(wall, UTC) - timedelta(seconds=self.policy.age_seconds)
+        self.ready.settle(now, aged_before)
         return Scene(self.ready, self.fleet, self.policies, self.policy, self.turns, now, wall)
 
     def decided(self, decision: Decision, now: float) -> None:
@@ -86,7 +95,7 @@ class Memory:
                 self._close_limit((job.tenant, kind, called), now + wait["opens_in"])
             elif wait["kind"] == "running":
                 self.turns.close(name)
-            elif wait["kind"] == "group":
+            elif wait["kind"] == "group" and wait["holder"] is not None:
                 # Also one that has not entered yet: it is before this one.
                 holder, since = wait["holder"], wait["since"]
                 self.ready.locks.held(name, {holder: wait["most"]}, {holder: since})
@@ -110,16 +119,38 @@ class Memory:
         else:
             self.turns.close(pool_limit(called) if kind == "pool" else tenant_limit(tenant), opens_at)
 
-    def _stand(self) -> None:
-        """Jobs with holds that no runner could take, or whose pool is paused, stand in no line."""
-        holding = self.ready.holding()
-        for pool, shape in holding:
-            of_pool = self.fleet.pool(pool)
-            seen = of_pool.version, self.policies.paused(pool)
-            known = self._stood.get((pool, shape))
-            if known is None or known[0] != seen:
-                known = self._stood[pool, shape] = seen, not seen[1] and of_pool.could(shape)
-            # Also when nothing is new: the queue forgets the line of a shape with its last job.
-            self.ready.stand(pool, shape, in_line=known[1])
-        if len(self._stood) > 2 * len(holding) + 64:
-            self._stood = {key: seen for key, seen in self._stood.items() if key in set(holding)}
+    def _stand(self, now: float) -> None:
+        """Jobs with holds that could not be granted however free their locks were stand in no line.
+
+        Silence is no news: who fell silent since is found when policies were read again, with each sweep.
+        """
+        ready = self.ready
+        asking = ready.new_holding()
+        pools = ready.holding_pools()
+        for pool in pools:
+            seen = self.fleet.pool(pool).version, self.policies, self._is_aside(pool, now)
+            if self._stood.get(pool) != seen:
+                self._stood[pool] = seen
+                asking += ready.holding(pool)
+        if asking:
+            for one in dict.fromkeys(asking):
+                ready.stand(one, in_line=self._could_be_granted(one, now))
+        if len(self._stood) > 2 * len(pools) + 64:
+            self._stood = {pool: self._stood[pool] for pool in pools}
+
+    def _could_be_granted(self, asking: Asking, now: float) -> bool:
+        """Whether it could be, were its locks free and runners empty."""
+        pool, tenant, shape = asking
+        return (
+            not self.policies.paused(pool)
+            and not self._is_aside(pool, now)
+            and self.policies.share(tenant, pool).most != 0
+            and self.fleet.pool(pool).could(
+                shape, closed=self.policies.orders, silent_before=now - self.fleet.silent_seconds
+            )
+        )
+
+    def _is_aside(self, pool: str, now: float) -> bool:
+        """Whether its limit is closed for long. That of a tenant closes all pools alike, where its locks are."""
+        opens_at = self.turns.opens_at(pool_limit(pool), now)
+        return opens_at is not None and opens_at - now > ASIDE_SECONDS

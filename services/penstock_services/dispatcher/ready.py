@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from penstock.core.lanes import LANES
 from penstock.events.jobs import ReadyJob
 from penstock_services.dispatcher.line import Line
-from penstock_services.dispatcher.locks import Locks
+from penstock_services.dispatcher.locks import NOBODY_AGED, Locks
 
 LEVELS: Final = tuple(level for lane in LANES for level in (f"immediate {lane}", lane))
 """In the order in which they are served: of each lane first the short tasks that need no turn."""
@@ -42,6 +43,17 @@ class Shape(NamedTuple):
         return max(1.0, self.cpu)
 
 
+class Asking(NamedTuple):
+    """What decides whether jobs with holds stand in line for them."""
+
+    pool: str
+    tenant: str
+    shape: Shape
+
+
+MANY_SHAPES: Final = 1_000
+"""So many may be remembered that no job has any more."""
+
 Shapes = dict[Shape, Line]
 Tenants = dict[str, Shapes]
 
@@ -59,7 +71,7 @@ class Ready:
     """Ready jobs. Adding a job again changes nothing, so hints and re-reads may overlap.
 
     Jobs with holds stand in line for them first (`locks`), and among those to be granted only while it is
-    their turn; they stand nowhere while no runner of their pool could ever take them: they block none.
+    their turn; they stand nowhere while they could not be granted (`stand`): they block none.
     """
 
     def __init__(self) -> None:
@@ -70,10 +82,12 @@ class Ready:
         self._free_since: dict[str, float] = {}
         self._pools: dict[str, dict[str, Tenants]] = {}
         self._shapes: dict[Shape, Shape] = {}
-        self._holding: dict[tuple[str, Shape], dict[str, ReadyJob]] = {}
-        """Jobs with holds by pool and shape."""
-        self._open: set[tuple[str, Shape]] = set()
+        self._holding: dict[str, dict[Asking, dict[str, ReadyJob]]] = {}
+        """Jobs with holds, by pool."""
+        self._open: set[Asking] = set()
         """Those of them that stand in line."""
+        self._new: set[Asking] = set()
+        """Those of which nobody has said yet whether they do."""
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -107,9 +121,14 @@ class Ready:
             if not shape.holds:
                 self._line(job, shape, self._jobs).add(job)
                 continue
-            self._holding.setdefault((job.pool, shape), {})[job.job_id] = job
-            if (job.pool, shape) in self._open:
-                self.locks.add(job)
+            asking = Asking(job.pool, job.tenant, shape)
+            of_pool = self._holding.setdefault(job.pool, {})
+            if asking not in of_pool:
+                of_pool[asking] = {}
+                self._new.add(asking)
+            of_pool[asking][job.job_id] = job
+            if asking in self._open:
+                self.locks.add(job, asking)
 
     def remove(self, job_ids: Iterable[str], *, claimed: bool = False) -> None:
         """Jobs that were claimed, or are no longer QUEUED."""
@@ -123,35 +142,50 @@ class Ready:
                 continue
             self._hold_back(job_id)
             self.locks.remove(job_id, claimed=claimed)
-            held = self._holding[job.pool, shape]
-            del held[job_id]
-            if not held:
-                del self._holding[job.pool, shape]
-                self._open.discard((job.pool, shape))
+            asking = Asking(job.pool, job.tenant, shape)
+            of_pool = self._holding[job.pool]
+            del of_pool[asking][job_id]
+            if not of_pool[asking]:
+                del of_pool[asking]
+                self._open.discard(asking)
+                self._new.discard(asking)
+            if not of_pool:
+                del self._holding[job.pool]
 
     def keep(self, job_ids: Set[str]) -> None:
         """Forget all jobs but these."""
         self.remove([job_id for job_id in self._jobs if job_id not in job_ids])
+        if len(self._shapes) > MANY_SHAPES:
+            self._shapes.clear()
 
-    def holding(self) -> list[tuple[str, Shape]]:
-        """Pools and shapes of the jobs with holds."""
+    def holding_pools(self) -> list[str]:
+        """Pools with jobs that have holds."""
         return list(self._holding)
 
-    def stand(self, pool: str, shape: Shape, *, in_line: bool) -> None:
-        """Let the jobs with holds of a pool and shape stand in line, or not."""
-        if in_line == ((pool, shape) in self._open):
+    def holding(self, pool: str) -> list[Asking]:
+        """What the jobs with holds of a pool ask for."""
+        return list(self._holding.get(pool, ()))
+
+    def new_holding(self) -> list[Asking]:
+        """Those of which it was not said yet whether they stand in line."""
+        return list(self._new)
+
+    def stand(self, asking: Asking, *, in_line: bool) -> None:
+        """Let the jobs with holds that ask for this stand in line, or not."""
+        self._new.discard(asking)
+        if in_line == (asking in self._open):
             return
-        (self._open.add if in_line else self._open.discard)((pool, shape))
-        for job_id, job in self._holding[pool, shape].items():
+        (self._open.add if in_line else self._open.discard)(asking)
+        for job_id, job in self._holding[asking.pool][asking].items():
             if in_line:
-                self.locks.add(job)
+                self.locks.add(job, asking)
             else:
                 self._hold_back(job_id)
                 self.locks.remove(job_id)
 
-    def settle(self, now: float) -> None:
-        """See whose turn it is at the locks; `now` is monotonic seconds."""
-        free, held_back = self.locks.settle(now)
+    def settle(self, now: float, aged_before: datetime = NOBODY_AGED) -> None:
+        """See whose turn it is at the locks; `now` is monotonic seconds, for `aged_before` see Locks."""
+        free, held_back = self.locks.settle(now, aged_before)
         for job_id in held_back:
             self._hold_back(job_id)
         for job in free:

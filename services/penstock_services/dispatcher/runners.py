@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from penstock.core.architectures import architecture
@@ -250,10 +250,15 @@ class Pool:
             fit.settle(self.runners)
         return fit
 
-    def could(self, shape: Shape) -> bool:
-        """Whether any of its runners could take such a job, were it empty."""
+    def could(self, shape: Shape, *, closed: Collection[str] = (), silent_before: float = -math.inf) -> bool:
+        """Whether any of its runners could take such a job, were it empty; `closed`: names of runners that
+        take nothing by order, `silent_before`: nor do those not heard of since then (monotonic seconds).
+        """
         return any(
-            runner.takes_jobs() and runner.is_large_enough(shape)
+            runner.takes_jobs()
+            and runner.heard_at >= silent_before
+            and runner.name not in closed
+            and runner.is_large_enough(shape)
             for runner in self.fit(shape).members.values()
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from penstock_services.dispatcher.locks import Name
@@ -54,6 +54,16 @@ class Turns:
     def open(self, name: Name) -> None:
         """It may let somebody through again."""
         self._closed.pop(name, None)
+
+    def open_limits(self) -> None:
+        """Try all limits again: they are told anew."""
+        self._closed = {name: opens_at for name, opens_at in self._closed.items() if opens_at == math.inf}
+
+    def keep(self, pools: Collection[str]) -> None:
+        """Forget all pools but these."""
+        self._since_aged = {pool: count for pool, count in self._since_aged.items() if pool in pools}
+        self._none_aged = {pool: at for pool, at in self._none_aged.items() if pool in pools}
+        self._served = {key: count for key, count in self._served.items() if key[0] in pools}
 
     def open_quotas(self) -> None:
         """Try all quotas again: the news that one was freed may be lost."""

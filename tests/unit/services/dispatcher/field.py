@@ -77,9 +77,10 @@ class Field:
 
     def scene(self, now: float = 0.0, wall: float = 0.0) -> Scene:
         """What the next decision looks at."""
-        for pool, shape in self.ready.holding():
-            could = self.fleet.pool(pool).could(shape) and not self.policies.paused(pool)
-            self.ready.stand(pool, shape, in_line=could)
+        for pool in self.ready.holding_pools():
+            for asking in self.ready.holding(pool):
+                could = self.fleet.pool(pool).could(asking.shape) and not self.policies.paused(pool)
+                self.ready.stand(asking, in_line=could)
         self.ready.settle(now)
         return Scene(self.ready, self.fleet, self.policies, self.policy, self.turns, now, wall)
 

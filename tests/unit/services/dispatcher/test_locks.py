@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.services.dispatcher.field import job
 
 from penstock.core.lanes import LANES, Lane
 from penstock.events.jobs import Hold, ReadyJob
-from penstock_services.dispatcher.locks import Locks, Name
+from penstock_services.dispatcher.locks import MOST_AHEAD, NOBODY_AGED, Locks, Name
 
 
 class Door:
@@ -18,12 +20,13 @@ class Door:
         self.locks = Locks()
         self.locks.overtaking = {"default": overtaking} if overtaking else {}
         self.free: set[str] = set()
+        self.aged_before = NOBODY_AGED
         for one in jobs:
             self.locks.add(one)
         self.look()
 
     def look(self, now: float = 0.0) -> set[str]:
-        freed, held_back = self.locks.settle(now)
+        freed, held_back = self.locks.settle(now, self.aged_before)
         self.free |= {one.job_id for one in freed}
         self.free -= set(held_back)
         return self.free
@@ -186,6 +189,58 @@ def test_names_that_nobody_waits_for_are_forgotten() -> None:
     assert door.locks.names() == []
 
 
+def test_many_that_share_a_lock_and_find_no_room_keep_no_others_back() -> None:
+    door = Door()
+    for n in range(2 * MOST_AHEAD):
+        door.locks.add(job(f"mac{n:04d}", at=n, locks="x"), "mac")
+    door.locks.add(job("linux", at=9000, locks="x"), "linux")
+    door.locks.add(job("writer", at=9001, locks="X"), "linux")
+    door.locks.add(job("behind", at=9002, locks="x"), "linux")
+    assert door.look() == {"linux"} | {f"mac{n:04d}" for n in range(MOST_AHEAD)}
+    door.claim("linux")
+    assert "writer" not in door.claim("mac0000")
+    assert f"mac{MOST_AHEAD:04d}" in door.free
+
+
+def test_who_waits_for_long_gets_one_of_so_many_grants_of_a_lock() -> None:
+    """Between two of the others goes one of them at most; who has not waited for so long waits on."""
+    door = Door()
+    door.locks.age_every = 4
+    door.aged_before = datetime.fromtimestamp(5, UTC)
+    for name, at in (("a", 1), ("b", 2), ("young", 6)):
+        door.locks.add(job(name, at=at, locks="X"))
+    order: list[str] = []
+    for n in range(20):
+        door.locks.add(job(f"h{n}", "high", at=7 + n, locks="X"))
+        (name,) = door.look()
+        order.append(name)
+        door.claim(name)
+        door.end(name, "x")
+    assert [order.index("a"), order.index("b")] == [4, 8]
+    assert "young" not in order
+
+
+def test_jobs_that_need_no_turn_do_not_pass_whom_the_next_grant_is_owed_to() -> None:
+    """Each takes the lock while the one before still shares it: it is never free for the writer."""
+    door = Door()
+    door.locks.age_every = 4
+    door.aged_before = datetime.fromtimestamp(5, UTC)
+    door.locks.add(job("i00", at=6, locks="x", immediate=True))
+    door.look()
+    door.claim("i00")
+    door.locks.add(job("w", at=1, locks="X"))
+    for n in range(1, 20):
+        door.locks.add(job(f"i{n:02d}", at=6 + n, locks="x", immediate=True))
+        if f"i{n:02d}" not in door.look():
+            assert n <= 4
+            break
+        door.claim(f"i{n:02d}")
+        door.end(f"i{n - 1:02d}", "x")
+    assert door.end(f"i{n - 1:02d}", "x") == {"w"}
+    door.claim("w")
+    assert door.end("w", "x") == {f"i{n:02d}"}
+
+
 LOCKS = st.text("AaBbCc", min_size=1, max_size=3).filter(
     lambda text: len({one.lower() for one in text}) == len(text)
 )
@@ -193,16 +248,18 @@ ARRIVALS = st.lists(st.tuples(LOCKS, st.sampled_from(LANES), st.booleans()), min
 
 
 @settings(deadline=None)
-@given(ARRIVALS, st.integers(0, 3), st.data())
+@given(ARRIVALS, st.integers(0, 3), st.integers(1, 4), st.data())
 def test_no_lock_is_ever_held_against_the_rule_and_everybody_gets_through(
-    arrivals: list[tuple[str, Lane, bool]], overtaking: int, data: st.DataObject
+    arrivals: list[tuple[str, Lane, bool]], overtaking: int, age_every: int, data: st.DataObject
 ) -> None:
-    """Claims and ends in any order: nobody waits for ever, no ring comes to be."""
+    """Claims and ends in any order, some of them old: nobody waits for ever, no ring comes to be."""
     jobs = {
         f"j{n:02d}": job(f"j{n:02d}", lane, at=n // 3, locks=locks, immediate=immediate)
         for n, (locks, lane, immediate) in enumerate(arrivals)
     }
     door = Door(*jobs.values(), overtaking=overtaking)
+    door.locks.age_every = age_every
+    door.aged_before = datetime.fromtimestamp(5, UTC)
     running: list[str] = []
     held: dict[str, list[bool]] = {}
     done = 0

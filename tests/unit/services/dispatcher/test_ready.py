@@ -39,7 +39,7 @@ def test_a_job_in_a_higher_lane_is_moved_and_a_stale_hint_does_not_bring_it_back
     assert ids(ready, "high") == ["a"]
     assert ids(ready) == []
     ready.add([job("l", locks="A"), job("l", "critical", locks="A")])
-    assert ready.holding() == [("default", shape_of(job("l", locks="A")))]
+    assert ready.holding("default") == [("default", "default", shape_of(job("l", locks="A")))]
 
 
 def test_one_that_comes_back_is_there_once() -> None:
@@ -68,11 +68,38 @@ def test_a_job_with_locks_is_there_only_while_it_is_its_turn() -> None:
     assert field.ready.free_since("a") == 6.0
 
 
+def test_one_that_is_held_back_and_freed_again_is_there_once() -> None:
+    field = Field()
+    field.runner(slots=8)
+    field.ready.add([job("a", at=1, locks="A"), job("b", at=2, locks="B"), job("c", at=3, locks="C")])
+    field.scene()
+    field.ready.add([job("now", "critical", at=4, locks="B")])
+    assert ids(field.scene().ready) == ["a", "c"]
+    field.ready.remove(["now"], claimed=True)
+    field.scene()
+    field.ready.locks.free(("default", "lock", "b"), "now")
+    assert ids(field.scene().ready) == ["a", "b", "c"]
+
+
+def test_shapes_that_no_job_has_are_forgotten() -> None:
+    ready = Ready()
+    for n in range(3000):
+        ready.add([job(f"j{n}", labels=(f"l{n}",), locks="A")])
+        ready.remove([f"j{n}"])
+    ready.keep(set())
+    assert not ready._shapes
+    assert not ready.new_holding()
+    assert not ready.holding_pools()
+
+
 @settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from("+-"), st.integers(0, 9), st.sampled_from(LANES), st.sampled_from(["", "A", "b"])
+            st.sampled_from("+-"),
+            st.integers(0, 9),
+            st.sampled_from(LANES),
+            st.sampled_from(["", *"AbBC"]),
         ),
         max_size=80,
     )
@@ -98,7 +125,7 @@ def test_whatever_comes_and_goes_lines_hold_the_free_jobs_in_order(
                 [age_of(one) for one in line]
                 for line in ready.level("default", level).get("default", {}).values()
             ]
-            assert all(line and line == sorted(line) for line in seen)
+            assert all(line and line == sorted(set(line)) for line in seen)
             plain = {name for name, one in there.items() if one.lane == level and not one.holds}
             free = {name for line in seen for _, name in line}
             assert plain <= free <= {name for name, one in there.items() if one.lane == level}
