@@ -103,7 +103,7 @@ def close_limit(
     db: Database, changes: Changes, tenant: str, name: str, seconds: float, *, actor: str
 ) -> None:
     """For so long nothing that takes the lock of this name is claimed for the tenant: it said 429."""
-    db.call("close_limits_v1", to_json([{"tenant": tenant, "name": name, "seconds": seconds}]))
+    db.call("close_limits_v1", to_json([{"tenant": tenant, "name": name, "seconds": seconds}]), None)
     changes.take(db.call("wake_v1", actor))
 
 

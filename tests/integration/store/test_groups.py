@@ -70,6 +70,44 @@ def test_without_either_all_wait_in_order(db: Database) -> None:
         worlds.pop(0).finish(0)
 
 
+def test_who_is_superseded_does_not_enter_before_that_is_applied(db: Database) -> None:
+    rule = group(uuid4(), queue="latest")
+    first = World(db, [{}], concurrency=rule)
+    first.claim(0)
+    second, third = (World(db, [{}], concurrency=rule) for _ in range(2))
+    first.finish(0)
+    assert (second.claim(0), third.claim(0)) == ([], [])
+    sweep(db)
+    assert third.claim(0) == [0]
+
+
+def test_the_order_of_a_group_is_that_of_acceptance_whatever_the_clock_says(db: Database) -> None:
+    rule = group(uuid4(), cancel_in_progress=True)
+    first = World(db, [{}], concurrency=rule)
+    db.rows(
+        "UPDATE concurrency_groups SET since = since + interval '1 hour' WHERE pipeline_id = %s::uuid",
+        (first.pipeline,),
+    )
+    second = World(db, [{}], concurrency=rule)
+    assert second.accepted.superseded == [("default", first.pipeline)]
+    assert second.claim(0) == [], "the first one is before it still"
+    third = World(db, [{}], concurrency=rule)
+    assert third.accepted.superseded == [("default", second.pipeline)]
+    sweep(db)
+    assert third.claim(0) == [0]
+
+
+def test_who_is_cancelling_is_not_superseded_once_more(db: Database) -> None:
+    rule = group(uuid4(), cancel_in_progress=True)
+    first = World(db, [{}], concurrency=rule)
+    first.claim(0)
+    second = World(db, [{}], concurrency=rule)
+    sweep(db)
+    third = World(db, [{}], concurrency=rule)
+    assert first.state() == "CANCELLING"
+    assert third.accepted.superseded == [("default", second.pipeline)]
+
+
 def test_somebody_s_own_cancel_is_one(db: Database) -> None:
     rule = group(uuid4(), cancel_in_progress=True)
     first = World(db, [{}], concurrency=rule)

@@ -129,6 +129,17 @@ def test_pipelines_enter_their_group_in_the_order_in_which_they_came(db: Databas
     assert second.claim(0) == [0]
 
 
+def test_ids_of_pipelines_and_jobs_are_not_mixed_up(db: Database) -> None:
+    """A client may choose the id of its pipeline: one that is a job's id."""
+    group, lock = {"group": uuid4()}, uuid4()
+    world = World(db, [{"holds": [exclusive(lock)]}], concurrency=group)
+    world.claim(0)
+    db.one("SELECT leave_groups_v1(ARRAY[%s::uuid])", (world.jobs[0],))
+    assert holders(db, "lock", lock) == world.jobs
+    db.one("SELECT free_v1(ARRAY[%s::uuid])", (world.pipeline,))
+    assert holders(db, "group", group["group"]) == [world.pipeline]
+
+
 def _back(world: World, *, expired: bool) -> None:
     items = [{"job_id": world.jobs[0], "token": world.tokens[world.jobs[0]], "jitter": 0.0}]
     assert jobs.release(

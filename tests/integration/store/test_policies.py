@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.integration.store.test_races import in_its_own_thread, until_it_waits
 
-from penstock.core.ids import uuid4
-from penstock.store import jobs, policies
+from penstock.core.ids import uuid4, uuid7
+from penstock.runtime.clock import SystemClock
+from penstock.store import jobs, policies, requests
 from penstock.store.changes import Changes
-from penstock.store.database import Database
+from penstock.store.database import Database, raw_connection
 from penstock.testing.graphs import ACTOR, POLICY, World
 
 
@@ -105,6 +107,19 @@ def test_a_tenant_runs_no_more_than_its_quotas(db: Database, tenant: str) -> Non
     assert len(world.claim(*({0, 1, 2, 3, 4} - set(running)))) == 2
 
 
+def test_the_newest_quota_counts_whatever_ran_before_it(db: Database, tenant: str) -> None:
+    quota(db, tenant, "*", running=1)
+    world = World(db, [{}] * 4, tenant=tenant)
+    assert world.claim(0) == [0]
+    quota(db, tenant, "*", running=3)
+    assert sorted(world.claim(1, 2)) == [1, 2]
+    quota(db, tenant, "*", running=2)
+    assert world.claim(3) == []
+    assert (world.waits[0]["most"], world.waits[0]["held"]) == (2, 3)
+    world.finish(0, 1)
+    assert world.claim(3) == [3]
+
+
 def test_the_quota_of_everybody_is_each_one_s_own_and_makes_pools_dedicated(
     db: Database, tenant: str
 ) -> None:
@@ -164,6 +179,32 @@ def test_a_resource_that_says_wait_is_left_alone_for_so_long(db: Database, tenan
     assert world.claim(1) == [1]
 
 
+def test_a_gate_that_opened_again_lets_all_of_a_claim_pass(db: Database, tenant: str) -> None:
+    world = World(db, [{"holds": [["lock", "api", None]]}] * 3, tenant=tenant)
+    policies.close_limit(db, world.changes, tenant, "api", 60, actor=ACTOR)
+    assert world.claim(0, 1, 2) == []
+    later(db, 61)
+    assert sorted(world.claim(0, 1, 2)) == [0, 1, 2]
+
+
+def test_a_limit_without_a_rate_lets_any_number_pass(db: Database, tenant: str) -> None:
+    policies.set_limit(db, Changes(), tenant, "tenant", "", per_second=None, actor=ACTOR)
+    assert sorted(World(db, [{}] * 3, tenant=tenant).claim(0, 1, 2)) == [0, 1, 2]
+    assert [one["opens_in"] for one in policies.policies(db)["limits"]] == [0]
+
+
+def test_reports_close_so_many_names_of_a_tenant_and_operators_any(db: Database, tenant: str) -> None:
+    world = World(db, [{}, {}, {"holds": [["lock", "n0000", None]]}], tenant=tenant)
+    world.claim(0, 1)
+    world.finish(0, success=False, limited=[[f"n{at:04}", 60] for at in range(1001)])
+    world.finish(1, success=False, limited=[["n0000", 90], ["late", 60]])
+    policies.close_limit(db, world.changes, tenant, "by-hand", 60, actor=ACTOR)
+    names = [one["name"] for one in policies.policies(db)["limits"]]
+    assert names == ["by-hand", *(f"n{at:04}" for at in range(1000))]
+    assert world.claim(2) == []
+    assert world.waits[0]["opens_in"] > 80, "what is closed already is closed for longer"
+
+
 def test_a_refused_report_closes_nothing(db: Database, tenant: str) -> None:
     world = World(db, [{}], tenant=tenant)
     world.claim(0)
@@ -182,6 +223,40 @@ def test_pipelines_beyond_the_quota_of_unfinished_jobs_are_not_accepted(db: Data
     assert db.one("SELECT count(*) FROM requests WHERE pipeline_id = %s::uuid", (large.pipeline,)) == 0
     first.run(0)
     assert World(db, [{}], tenant=tenant).accepted.over == []
+
+
+def test_who_waited_for_its_own_repeat_is_one_and_not_over_the_quota(postgres_dsn: str, tenant: str) -> None:
+    db = Database(postgres_dsn, "test")
+    source = World(db, [{}], tenant=tenant)
+    source.run(0)
+    quota(db, tenant, queued=1)
+    wish = requests.Rerun(tenant, uuid4(), "00", source.pipeline, uuid7(SystemClock().now()))
+    arguments = (tenant, wish.key, "00", source.pipeline, wish.pipeline_id)
+    with raw_connection(postgres_dsn) as first:
+        first.execute("BEGIN")
+        first.execute("SELECT rerun_v1(%s, %s, %s, %s::uuid, false, NULL, %s::uuid, 'test')", arguments)
+        with in_its_own_thread(
+            postgres_dsn, lambda other: requests.rerun(other, Changes(), wish, actor=ACTOR)["outcome"]
+        ) as outcomes:
+            until_it_waits(db)
+            first.execute("COMMIT")
+    assert outcomes == ["repeat"]
+    db.close()
+
+
+def test_explaining_waits_for_nobody(postgres_dsn: str) -> None:
+    db = Database(postgres_dsn, "test")
+    world = World(db, [{}, {}])
+    why = {"reason": "no-runner", "detail": {}, "text": "no runner", "at": "2026-01-01T00:00:00Z"}
+    items = [{"job_id": job_id, "why": why} for job_id in sorted(world.jobs)]
+    with raw_connection(postgres_dsn) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT FROM ready WHERE job_id = %s::uuid FOR UPDATE", (world.jobs[0],))
+        db.rows("SET lock_timeout = '100ms'")
+        assert jobs.explain(db, items) == 1
+        other.execute("ROLLBACK")
+    assert jobs.explain(db, items) == 1
+    db.close()
 
 
 def test_a_job_is_promoted_and_keeps_its_age(db: Database) -> None:

@@ -33,13 +33,13 @@ BEGIN
         RAISE invalid_parameter_value USING MESSAGE = 'claims must be sorted by job, each once';
     END IF;
 
-    IF EXISTS (SELECT FROM quotas) OR EXISTS (SELECT FROM limits) THEN
+    IF EXISTS (SELECT FROM quotas) OR EXISTS (SELECT FROM limits AS l WHERE l.kind <> 'lock') THEN
         policed := ARRAY(SELECT k.tenant || '/' || k.pool
             FROM (SELECT DISTINCT r.tenant, r.pool FROM ready AS r WHERE r.job_id = ANY (ids)) AS k
             WHERE EXISTS (SELECT FROM quotas AS q WHERE q.tenant IN (k.tenant, '*') AND q.pool IN (k.pool, '*')
                     AND q.running IS NOT NULL)
-                OR EXISTS (SELECT FROM limits AS l WHERE (l.kind = 'tenant' AND l.tenant = k.tenant)
-                    OR (l.kind = 'pool' AND l.name = k.pool)));
+                OR EXISTS (SELECT FROM limits AS l WHERE l.tenant = k.tenant AND l.kind = 'tenant' AND l.name = k.tenant)
+                OR EXISTS (SELECT FROM limits AS l WHERE l.tenant = '*' AND l.kind = 'pool' AND l.name = k.pool));
     END IF;
     SELECT array_agg(r.job_id), array_agg(r.job_id)
         FILTER (WHERE r.holds IS NOT NULL OR r.tenant || '/' || r.pool = ANY (policed))

@@ -7,7 +7,8 @@
 -- and raises infra_tries instead. A try that may be repeated becomes RETRYING until jitter * min(retry_cap,
 -- retry_base * 2^(tries of both kinds - 1)) seconds have passed (full jitter, S89).
 -- An attempt that its run timer ended is run-timeout, whatever its report says (protocol §3).
--- Returns {outbox_id, events, accepted: [job id]}; events hold undecided children.
+-- Returns {outbox_id, events, accepted: [job id], left_open: [tenants of which named resources were left open, because
+-- 1,000 others are closed for them, or null]}; events hold undecided children.
 CREATE OR REPLACE FUNCTION finish_v1(reports json, retry_base double precision,
     retry_cap double precision, max_infra int, actor text) RETURNS json
 LANGUAGE plpgsql SECURITY DEFINER AS $$
@@ -24,6 +25,7 @@ DECLARE
     holders uuid[];
     freed   json;
     limited json;
+    late    text[];
     changed jobs[];
     folded  jobs[];
     ended   jobs[];
@@ -104,9 +106,9 @@ BEGIN
 
     begun := begun_v1(folded);
     IF limited IS NOT NULL THEN
-        PERFORM close_limits_v1((SELECT json_agg(json_build_object('tenant', i.tenant, 'name', one ->> 0,
+        late := close_limits_v1((SELECT json_agg(json_build_object('tenant', i.tenant, 'name', one ->> 0,
             'seconds', one ->> 1)) FROM json_to_recordset(limited) AS i(tenant text, limited json)
-            CROSS JOIN LATERAL json_array_elements(i.limited) AS one));
+            CROSS JOIN LATERAL json_array_elements(i.limited) AS one), 1000);
     END IF;
     IF holders IS NOT NULL THEN
         freed := free_v1(holders);
@@ -115,6 +117,6 @@ BEGIN
         json_build_object('jobs', record_jobs_v1(changed, folded, actor), 'freed', freed),
         settle_v1(ended, begun, at, actor));
     RETURN json_build_object('outbox_id', publish_v1(events, at, actor), 'events', events,
-        'accepted', to_json(ids));
+        'accepted', to_json(ids), 'left_open', late);
 END
 $$;

@@ -1,5 +1,5 @@
 -- Lets pipelines that are being accepted join their concurrency groups, each behind those that are in it already, in
--- the order in which they are given; rules: [{cancel_in_progress, queue}], one for each. Where its rules say so, a
+-- the order in which they are given, whatever the clock says; rules: [{cancel_in_progress, queue}], one for each. Where its rules say so, a
 -- cancel is written of those before it: of all (cancel_in_progress), or of those that have not entered the group yet
 -- (queue: latest). Whoever joins or enters the same group meanwhile waits.
 -- Returns [{tenant, pipeline_id}] of those of which a cancel was written: it may be applied now, or by a sweep.
@@ -12,7 +12,9 @@ BEGIN
     PERFORM pg_advisory_xact_lock(k.hash) FROM (
         SELECT DISTINCT hashtextextended(j.tenant || '/group/' || j.name, 0) AS hash
         FROM unnest(joining) AS j ORDER BY 1) AS k;
-    at := clock_v1();
+    at := greatest(clock_v1(), (SELECT max(o.since) + interval '1 microsecond' FROM unnest(joining) AS j
+        CROSS JOIN LATERAL (SELECT o.since FROM concurrency_groups AS o WHERE o.tenant = j.tenant AND o.name = j.name
+            ORDER BY o.since DESC LIMIT 1) AS o));
     INSERT INTO concurrency_groups (tenant, name, pipeline_id, since)
     SELECT j.tenant, j.name, j.pipeline_id, at + make_interval(secs => j.ordinality / 1e6)
     FROM unnest(joining) WITH ORDINALITY AS j;
@@ -28,7 +30,10 @@ BEGIN
     ), asked AS (
         INSERT INTO cancels (cancel_id, tenant, pipeline_id, cause, received_at)
         SELECT gen_random_uuid(), o.tenant, o.pipeline_id, 'superseded', at FROM older AS o
-        WHERE NOT EXISTS (SELECT FROM cancels AS c WHERE c.pipeline_id = o.pipeline_id AND c.cause = 'superseded')
+        WHERE NOT EXISTS (SELECT FROM cancels AS c
+                WHERE c.pipeline_id = o.pipeline_id AND c.cause = 'superseded' AND c.applied_at IS NULL)
+            AND NOT EXISTS (SELECT FROM pipelines AS p
+                WHERE p.id = o.pipeline_id AND p.state NOT IN ('PENDING', 'RUNNING'))
         RETURNING tenant, pipeline_id)
     SELECT coalesce(json_agg(a ORDER BY a.pipeline_id), '[]') INTO superseded FROM asked AS a;
     RETURN superseded;

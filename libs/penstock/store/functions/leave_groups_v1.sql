@@ -6,7 +6,7 @@ LANGUAGE sql AS $$
         DELETE FROM concurrency_groups AS g WHERE g.pipeline_id = ANY (closed)
         RETURNING g.tenant, 'group' AS kind, g.name, g.pipeline_id AS holder
     ), freed AS (
-        DELETE FROM holds AS h WHERE h.holder = ANY (closed)
+        DELETE FROM holds AS h WHERE h.holder = ANY (closed) AND h.kind = 'group'
         RETURNING h.tenant, h.kind, h.name, h.holder)
     SELECT json_agg(f ORDER BY f.tenant, f.kind, f.name, f.holder)
     FROM (SELECT * FROM gone UNION SELECT * FROM freed) AS f

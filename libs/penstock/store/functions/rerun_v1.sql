@@ -22,6 +22,7 @@ DECLARE
     stands  text;
     rules   json;
     older   json := '[]';
+    room    bigint;
 BEGIN
     SELECT * INTO source FROM pipelines AS p WHERE p.id = of_source AND p.tenant = of_tenant;
     IF source.finished_at IS NULL THEN
@@ -45,7 +46,8 @@ BEGIN
             'outcome', CASE WHEN from_job IS NULL THEN 'nothing' ELSE 'no-such-job' END);
     END IF;
 
-    IF cardinality(again) > room_v1(of_tenant)
+    room := room_v1(of_tenant);  -- a statement of its own: the next sees what was done by those it waited for
+    IF cardinality(again) > room
         AND NOT EXISTS (SELECT FROM requests AS r WHERE r.tenant = of_tenant AND r.key = of_key) THEN
         RETURN json_build_object('events', json_build_array(), 'state', source.state, 'outcome', 'quota-exceeded');
     END IF;

@@ -15,15 +15,14 @@ LANGUAGE sql AS $$
             SELECT g.pipeline_id, g.since FROM concurrency_groups AS g
             WHERE k.kind = 'group' AND g.tenant = k.tenant AND g.name = k.name
             ORDER BY since, holder LIMIT 1) AS o ON true
-        WHERE k.kind <> 'limit'
+        WHERE k.kind NOT LIKE 'limit/%'
     ), l AS MATERIALIZED (
         SELECT k.*, limit_opens_v1(l, at) AS opens
         FROM k CROSS JOIN LATERAL (SELECT * FROM limits AS l
-            WHERE l.tenant = k.tenant AND l.kind || '/' || l.name = k.name OFFSET 0) AS l
-        WHERE k.kind = 'limit'
+            WHERE l.tenant = k.tenant AND l.kind = split_part(k.kind, '/', 2) AND l.name = k.name OFFSET 0) AS l
     )
-    SELECT coalesce(json_agg(CASE WHEN m.kind = 'limit'
-            THEN json_build_object('job_id', m.job_id, 'kind', m.kind, 'name', m.name,
+    SELECT coalesce(json_agg(CASE WHEN m.kind LIKE 'limit/%'
+            THEN json_build_object('job_id', m.job_id, 'kind', 'limit', 'name', split_part(m.kind, '/', 2) || '/' || m.name,
                 'opens_at', extract(epoch FROM l.opens), 'opens_in', extract(epoch FROM l.opens - at))
             ELSE json_build_object('job_id', m.job_id, 'kind', m.kind, 'name', m.name,
                 'most', least(m.most, h.bears), 'held', h.held, 'holder', h.holder, 'since', h.since)

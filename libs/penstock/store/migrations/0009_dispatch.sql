@@ -30,12 +30,12 @@ CREATE TABLE holds (
     PRIMARY KEY (tenant, kind, name, holder)
 );
 CREATE INDEX holds_of_holder ON holds (holder);
-COMMENT ON TABLE holds IS 'Who holds what. No name is held by more than any of its holders bears.';
+COMMENT ON TABLE holds IS 'Who holds what. No name is held by more than any of its holders bears; of quotas the last word counts.';
 COMMENT ON COLUMN holds.tenant IS 'Whose name it is.';
 COMMENT ON COLUMN holds.kind IS 'lock; matrix and running: so many at once; group: one pipeline at a time.';
 COMMENT ON COLUMN holds.name IS 'Of the lock or group; PIPELINE/KEY of a matrix; the pool of a quota, or *.';
 COMMENT ON COLUMN holds.holder IS 'The job, while it has a lease; of a group its pipeline, until it is terminal.';
-COMMENT ON COLUMN holds.most IS 'This holder bears so many holders, itself included; null: any number.';
+COMMENT ON COLUMN holds.most IS 'This holder bears so many holders, itself included; null: any number, as of kind running always.';
 COMMENT ON COLUMN holds.job_id IS 'The job for which it was taken.';
 COMMENT ON COLUMN holds.since IS 'When it was taken.';
 
@@ -58,7 +58,7 @@ COMMENT ON TABLE concurrency_groups IS 'Unfinished pipelines that have a group, 
 COMMENT ON COLUMN concurrency_groups.tenant IS 'Their owner.';
 COMMENT ON COLUMN concurrency_groups.name IS 'Of the group.';
 COMMENT ON COLUMN concurrency_groups.pipeline_id IS 'The pipeline.';
-COMMENT ON COLUMN concurrency_groups.since IS 'When it was accepted.';
+COMMENT ON COLUMN concurrency_groups.since IS 'When it was accepted; later than of all that were there before it, even if the clock was set back.';
 ALTER TABLE pipeline_definitions ADD COLUMN concurrency json;
 COMMENT ON COLUMN pipeline_definitions.concurrency IS '{group, cancel_in_progress, queue: all or latest}; null: none.';
 
@@ -103,6 +103,7 @@ CREATE TABLE limits (
     closed_until timestamptz,
     PRIMARY KEY (tenant, kind, name)
 );
+CREATE INDEX limits_of_all ON limits (name) WHERE kind <> 'lock';
 COMMENT ON TABLE limits IS 'Rates at which jobs are claimed: token buckets, and gates that are closed for a while.';
 COMMENT ON COLUMN limits.tenant IS 'Whose jobs it holds back; *: everybody''s, of kind pool.';
 COMMENT ON COLUMN limits.kind IS 'tenant: all its jobs; pool: all jobs there; lock: jobs that take the lock of this name.';

@@ -83,5 +83,4 @@ GRANT SELECT ON log_chunks, log_heads, attempts, jobs, workers TO penstock_logs;
 GRANT EXECUTE ON FUNCTION receive_v1, request_cancel_v1, rerun_v1, pipeline_record_v1, counts_v1, log_states_v1
     TO penstock_gateway;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO penstock_gateway;
-GRANT EXECUTE ON FUNCTION policies_v1, wake_v1, promote_v1, close_limits_v1 TO penstock_gateway;
-GRANT INSERT, UPDATE, DELETE ON quotas, limits, pools, runner_orders TO penstock_gateway;
+GRANT EXECUTE ON FUNCTION promote_v1 TO penstock_gateway;
