@@ -158,6 +158,7 @@ def file_limits() -> str:
         "cells of a matrix": limits.MAX_MATRIX_CELLS,
         "keys of a matrix": limits.MAX_MATRIX_KEYS,
         "all jobs with a matrix, their cells written out": _bytes(limits.MAX_EXPANDED_BYTES),
+        "values of keys with expressions, written out for each cell": limits.MAX_FILLED_NODES,
         "edges, stages and matrices expanded": limits.MAX_EDGES,
         "stages": limits.MAX_STAGES,
         "steps of a job": limits.MAX_STEPS,

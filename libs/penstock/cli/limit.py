@@ -12,6 +12,8 @@ from penstock.cli.output import json_flag, print_json, print_table
 from penstock.cli.tenant import database, require_tenant
 from penstock.cli.words import span
 from penstock.core.errors import Problem, RejectInput
+from penstock.definition.limits import MAX_NAME_BYTES
+from penstock.definition.names import fault_in, normalize
 
 if TYPE_CHECKING:
     from penstock.store.database import Database
@@ -19,7 +21,23 @@ if TYPE_CHECKING:
 
 DAY_SECONDS = 86_400.0
 kind_argument = click.argument("kind", type=click.Choice(("tenant", "pool", "lock")))
-name_argument = click.argument("name")
+
+
+class _Name(click.ParamType):
+    """A name, in the form in which names are compared."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Its NFC form."""
+        text = normalize(value)
+        if fault := fault_in(text, MAX_NAME_BYTES):
+            self.fail(fault, param, ctx)
+        return text
+
+
+limit_name = _Name()
+name_argument = click.argument("name", type=limit_name)
 tenant_option = click.option("--tenant", default="", help="Whose lock it is; needed for locks.")
 
 

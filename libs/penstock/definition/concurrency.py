@@ -9,7 +9,7 @@ from penstock.core.errors import Problem, RejectInput
 from penstock.definition import limits, shape, values
 from penstock.definition.expressions import check_git, put_git
 from penstock.definition.model import ConcurrencyGroup
-from penstock.definition.names import fault_in
+from penstock.definition.names import fault_in, normalize
 from penstock.definition.report import Report
 from penstock.definition.source import Path
 
@@ -34,12 +34,12 @@ def read_concurrency(report: Report, path: Path, value: Any) -> ConcurrencyGroup
 
 
 def for_request(group: ConcurrencyGroup, git: Mapping[str, Any]) -> ConcurrencyGroup:
-    """The group of one request, whose `git` is put in.
+    """The group of one request, whose `git` is put in; its name is compared in its NFC form.
 
     Raises:
         RejectInput: its name is empty, too long, or has control characters.
     """
-    name = put_git(group["group"], git)
+    name = normalize(put_git(group["group"], git))
     fault = fault_in(name.strip() and name, limits.MAX_GROUP_BYTES)
     if fault:
         hint = "give the request the `git` that the group is named after, or add fixed text to its name"

@@ -20,6 +20,22 @@ _START: Final = re.compile(r"""\$\{\{[^"'\\\r\n}]{0,60}""")
 """As much of an expression as a file shows in the same characters, however it is quoted."""
 
 
+def has_expression(value: Any) -> bool:
+    """Whether any text in it has one."""
+    if isinstance(value, str):
+        return EXPRESSION in value
+    if isinstance(value, dict):
+        return any(map(has_expression, value.values()))
+    return isinstance(value, list | tuple) and any(map(has_expression, value))
+
+
+def nodes(value: Any) -> int:
+    """How many scalars, lists and objects it is."""
+    if isinstance(value, dict):
+        return 1 + sum(map(nodes, value.values()))
+    return 1 + sum(map(nodes, value)) if isinstance(value, list | tuple) else 1
+
+
 def refuse(report: Report, path: Path, text: str) -> None:
     """Report the first expression in a text: it would reach the shell as it stands, so it is refused."""
     start = _START.search(text)

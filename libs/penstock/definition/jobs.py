@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from penstock.definition import limits, shape, values
-from penstock.definition.expressions import EXPRESSION, Filling, refuse
+from penstock.definition.expressions import EXPRESSION, Filling, has_expression, refuse
 from penstock.definition.locks import read_locks
 from penstock.definition.model import (
     DEFAULT_EXECUTOR,
@@ -54,17 +54,10 @@ def read_jobs(
             report.add(path, fault, "choose another name for this job", key=True)
         strategy = strategies.get(name)
         if strategy is None:
-            jobs.append(_read_job(report, path, name, item, defaults, stages))
+            given = values.read_object(report, path, item, _JOB, shape.JOB)
+            jobs.append(_job(report, path, name, item, given, defaults, stages))
         else:
-            rest = without_strategy(item)
-            for cell_name, cell in strategy.cells.items():
-                filling = Filling(report, cell, strategy.keys)
-                report.speak_for(len(jobs))
-                filled = filling.fill(path, rest)
-                report.speak_for(len(jobs), cell_name, filling.filled)
-                filled[STRATEGY] = strategy
-                jobs.append(_read_job(report, path, cell_name, filled, defaults, stages))
-            report.speak_for(None)
+            jobs += _read_cells(report, path, strategy, without_strategy(item), defaults, stages, first)
             first = first if strategy.cells else -1
             directory.cells[first] = range(first, len(jobs)) if strategy.cells else range(0)
         if directory.first.setdefault(normalize(name), first) != first:
@@ -73,15 +66,43 @@ def read_jobs(
     return jobs, directory
 
 
-def _read_job(
+def _read_cells(
+    report: Report,
+    path: Path,
+    strategy: Strategy,
+    rest: dict[str, Any],
+    defaults: Mapping[str, Any],
+    stages: Sequence[str] | None,
+    number: int,
+) -> list[Job]:
+    """A job a cell, the first of this number. What has no expressions is read once, for all of them."""
+    report.speak_for(number)
+    plain = {key: item for key, item in rest.items() if not has_expression(item)}
+    plain[STRATEGY] = strategy
+    shared = values.read_object(report, path, plain, _JOB, shape.JOB) if strategy.cells else NOTHING
+    other = {key: item for key, item in rest.items() if key not in plain}
+    jobs: list[Job] = []
+    for name, cell in strategy.cells.items():
+        filling = Filling(report, cell, strategy.keys)
+        report.speak_for(number + len(jobs))
+        filled = filling.fill(path, other)
+        report.speak_for(number + len(jobs), name, filling.filled)
+        given = {**shared, **values.read_object(report, path, filled, _JOB, shape.JOB)}
+        jobs.append(_job(report, path, name, {**plain, **filled}, given, defaults, stages))
+    report.speak_for(None)
+    return jobs
+
+
+def _job(
     report: Report,
     path: Path,
     name: str,
     value: Any,
+    given: dict[str, Any],
     defaults: Mapping[str, Any],
     stages: Sequence[str] | None,
 ) -> Job:
-    given = values.read_object(report, path, value, _JOB, shape.JOB)
+    """The job of what was read of its value."""
     merged = _with_defaults(given, defaults) if defaults else given
     stage = given.get("stage", "")
     if stage and stages is not None and stage not in stages:

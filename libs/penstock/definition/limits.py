@@ -25,8 +25,10 @@ MAX_MATRIX_CELLS: Final = 256
 Jobs count after matrices are expanded."""
 MAX_MATRIX_KEYS: Final = 32
 """Of one matrix, those that only `include` has among them."""
-MAX_MATRIX_WORK: Final = 2_000_000
-"""Combinations times what each is compared with, over all matrices of a definition."""
+MAX_MATRIX_WORK: Final = 200_000
+"""Combinations times their keys and what each is compared with, over all matrices of a definition."""
+MAX_FILLED_NODES: Final = 100_000
+"""Scalars, lists and objects of those keys of jobs that have expressions, written out for each cell."""
 MAX_EXPANDED_BYTES: Final = MAX_JSON_BYTES
 """All jobs with a matrix together, with their cells written out."""
 MAX_STAGES: Final = 1_000

@@ -45,7 +45,7 @@ class Matrix(NamedTuple):
     @property
     def work(self) -> int:
         """What it takes to find the cells."""
-        return self.product * (1 + sum(map(len, self.exclude)) + sum(map(len, self.include)))
+        return self.product * (len(self.axes) + sum(map(len, self.exclude)) + sum(map(len, self.include)))
 
     def cells(self) -> list[Cell]:
         """The cells in their order; when they are too many, one more than there may be.

@@ -9,7 +9,7 @@ import msgspec
 import orjson
 
 from penstock.definition import limits, shape, values
-from penstock.definition.expressions import EXPRESSION, Cell
+from penstock.definition.expressions import EXPRESSION, Cell, has_expression, nodes
 from penstock.definition.matrix import SPLIT, Matrix, name_of, read_matrix
 from penstock.definition.model import Hold
 from penstock.definition.names import fault_in, normalize
@@ -85,6 +85,7 @@ class _Expansion:
         self._max_jobs = max_jobs
         self._jobs = len(jobs)
         self._bytes = 0
+        self._nodes = 0
         self._work = 0
         self.over = False
         """Whether no more can be made."""
@@ -121,12 +122,19 @@ class _Expansion:
             )
             self._stop(path, message, hint)
             return False
-        written = orjson.dumps(without_strategy(job))
+        rest = without_strategy(job)
+        written = orjson.dumps(rest)
         longest = max((len(value.text.encode()) for cell in cells for value in cell.values()), default=0)
+        self._nodes += len(cells) * sum(nodes(item) for item in rest.values() if has_expression(item))
         self._bytes += len(cells) * (len(written) + written.count(EXPRESSION.encode()) * longest)
         if self._bytes > limits.MAX_EXPANDED_BYTES:
             hint = f"{limits.MAX_EXPANDED_BYTES:,} bytes is the limit; put large scripts into the repository"
             self._stop(path, "with the cells up to here the jobs are too large", hint)
+            return False
+        if self._nodes > limits.MAX_FILLED_NODES:
+            hint = "use expressions in `env`, and plain variables in all else"
+            message = f"with the cells up to here there are {self._nodes:,} values to fill in"
+            self._stop(path, f"{message}; {limits.MAX_FILLED_NODES:,} is the limit", hint)
             return False
         return True
 

@@ -7,7 +7,7 @@ broker's cost is by the record (facts §11).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import orjson
 
@@ -17,11 +17,13 @@ from penstock.events.codec import encode
 from penstock.events.envelope import envelope, traceparent
 from penstock.kafka.records import Outgoing
 
-READY_PER_RECORD: Final = 500
 REPLAYED: Final = "replayed"
 """Header of a status record that is published again because Kafka was lost (protocol §7)."""
-GRANT_BYTES: Final = 512 * 1024
-"""A record of grants is closed beyond this size; one larger grant is a record of its own."""
+MOST_ROWS: Final = 500
+MOST_BYTES: Final = 512 * 1024
+"""An internal record is closed beyond so many rows or bytes; one larger row is a record of its own."""
+
+Row = TypeVar("Row", dict[str, Any], jobs.Freed)
 
 
 class Events(Protocol):
@@ -127,13 +129,12 @@ def _ready(rows: list[dict[str, Any]], source: bytes) -> Iterator[Outgoing]:
     for row in rows:
         groups.setdefault((row["lane"], row["tenant"]), []).append(row)
     for (lane, tenant), group in groups.items():
-        for begin in range(0, len(group), READY_PER_RECORD):
-            part = group[begin : begin + READY_PER_RECORD]
+        for first, rest in _by_size(group):
             headers = envelope(
-                jobs.READY_TYPE, part[0]["job_id"], part[0]["queued_at"],
-                traceparent=traceparent(part[0]["pipeline_id"]), source=source,
+                jobs.READY_TYPE, first["job_id"], first["queued_at"],
+                traceparent=traceparent(first["pipeline_id"]), source=source,
             )  # fmt: skip
-            yield Outgoing(topics.JOBS_READY[lane].name, tenant, orjson.dumps({"jobs": part}), headers)
+            yield Outgoing(topics.JOBS_READY[lane].name, tenant, b'{"jobs":[%b]}' % rest, headers)
 
 
 def _freed(names: list[dict[str, str]], source: bytes) -> Iterator[Outgoing]:
@@ -141,10 +142,11 @@ def _freed(names: list[dict[str, str]], source: bytes) -> Iterator[Outgoing]:
     for one in names:
         groups.setdefault(one["tenant"], []).append(jobs.Freed(**one))
     for tenant, group in groups.items():
-        by = group[0].holder
-        headers = envelope(jobs.READY_TYPE, f"{by}/freed", "", traceparent=traceparent(by), source=source)
-        value = encode(jobs.ReadyHint(jobs=[], freed=group))
-        yield Outgoing(topics.JOBS_READY["critical"].name, tenant, value, headers)
+        for first, rest in _by_size(group):
+            by = first.holder
+            headers = envelope(jobs.READY_TYPE, f"{by}/freed", "", traceparent=traceparent(by), source=source)
+            value = b'{"jobs":[],"freed":[%b]}' % rest
+            yield Outgoing(topics.JOBS_READY["critical"].name, tenant, value, headers)
 
 
 def _grants(rows: list[dict[str, Any]], source: bytes) -> Iterator[Outgoing]:
@@ -152,25 +154,28 @@ def _grants(rows: list[dict[str, Any]], source: bytes) -> Iterator[Outgoing]:
     for row in rows:
         groups.setdefault((row["session_id"], row["n"]), []).append(row)
     for (session_id, n), group in groups.items():
-        for part in _by_size(group):
-            value = b'{"session_id":"%b","n":%d,"grants":[%b]}' % (session_id.encode(), n, b",".join(part))
-            headers = envelope(workers.GRANTS_TYPE, group[0]["token"], "", source=source,
-                               traceparent=traceparent(group[0]["pipeline_id"]))  # fmt: skip
+        for first, rest in _by_size(group):
+            value = b'{"session_id":"%b","n":%d,"grants":[%b]}' % (session_id.encode(), n, rest)
+            headers = envelope(workers.GRANTS_TYPE, first["token"], "", source=source,
+                               traceparent=traceparent(first["pipeline_id"]))  # fmt: skip
             yield Outgoing(topics.WORKERS_GRANTS.name, session_id, value, headers)
 
 
-def _by_size(rows: Iterable[dict[str, Any]]) -> Iterator[list[bytes]]:
+def _by_size(rows: Iterable[Row]) -> Iterator[tuple[Row, bytes]]:
+    """Records' worth of them: the first of each, and all of it as items of a JSON array."""
     part: list[bytes] = []
+    first: Row | None = None
     size = 0
     for row in rows:
-        value = orjson.dumps(row)
-        if part and size + len(value) > GRANT_BYTES:
-            yield part
-            part, size = [], 0
+        value = encode(row) if isinstance(row, jobs.Freed) else orjson.dumps(row)
+        if first is not None and (len(part) == MOST_ROWS or size + len(value) > MOST_BYTES):
+            yield first, b",".join(part)
+            part, first, size = [], None, 0
+        first = first or row
         part.append(value)
         size += len(value)
-    if part:
-        yield part
+    if first is not None:
+        yield first, b",".join(part)
 
 
 def _stops(rows: list[dict[str, Any]], source: bytes) -> Iterator[Outgoing]:

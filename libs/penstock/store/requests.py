@@ -111,7 +111,10 @@ def received(db: Database, tenant: str, key: str) -> dict[str, Any] | None:
 
 
 def rerun(db: Database, changes: Changes, asked: Rerun, *, actor: str) -> dict[str, Any]:
-    """Run a terminal pipeline again as a new one. Returns {outcome, pipeline_id, state} (`rerun_v1.sql`)."""
+    """Run a terminal pipeline again as a new one.
+
+    Returns {outcome, pipeline_id, state}, of a new one also superseded (`rerun_v1.sql`).
+    """
     answer = db.call(
         "rerun_v1",
         asked.tenant,

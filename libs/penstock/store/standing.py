@@ -10,7 +10,7 @@ from penstock.store import fleet
 from penstock.store.database import Database
 from penstock.store.queries import utc
 
-MOST_COUNTED: Final = 100_000
+MOST_COUNTED: Final = 10_000
 """Jobs that are counted before one; how many more there are is no matter."""
 MOST_NEEDS: Final = 100
 """Unfinished needs that are named."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 from penstock.runtime.log import logger
 from penstock.store import jobs
 from penstock.store.changes import Changes
 from penstock.store.database import Database, PoisonRow
 from penstock_services.dispatcher.decide import Choice
+
+HOLDS_AT_ONCE: Final = 1_000
+"""That the jobs of one statement ask for."""
 
 log = logger(__name__)
 
@@ -46,7 +49,8 @@ class Claims:
     def claim(self, changes: Changes, choices: Sequence[Choice], waited: dict[str, float]) -> Claimed:
         """Claim them; `waited`: for how many seconds it has been the turn of those with holds."""
         waits: list[dict[str, Any]] = []
-        self._claim(changes, sorted(choices, key=_job_id), waited, waits)
+        for some in _statements(sorted(choices, key=_job_id)):
+            self._claim(changes, some, waited, waits)
         return Claimed({grant["job_id"]: grant["attempt"] for grant in changes.grants}, waits)
 
     def _claim(
@@ -93,6 +97,20 @@ class Claims:
             jobs.refuse(self._db, changes, [job_id], actor=self._actor)
         except PoisonRow as error:
             log.warning("job cannot be ended either", job_id=job_id, error=str(error))
+
+
+def _statements(choices: list[Choice]) -> Iterator[list[Choice]]:
+    """So few a statement that Postgres can lock all names that they ask for, and is soon done."""
+    some: list[Choice] = []
+    holds = 0
+    for choice in choices:
+        holds += len(choice.job.holds)
+        if some and holds > HOLDS_AT_ONCE:
+            yield some
+            some, holds = [], len(choice.job.holds)
+        some.append(choice)
+    if some:
+        yield some
 
 
 def _job_id(choice: Choice) -> str:

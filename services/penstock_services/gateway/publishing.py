@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 from penstock.core.errors import PenstockError
+from penstock.events import cancels, topics
+from penstock.events.cancels import CancelRequested
+from penstock.events.codec import encode
+from penstock.events.envelope import envelope, traceparent
 from penstock.kafka import publish
 from penstock.kafka.acks import awaitable
+from penstock.kafka.records import Outgoing
 from penstock.runtime.clock import rfc3339
 from penstock.runtime.log import logger
 from penstock.store import outbox
@@ -36,3 +42,25 @@ async def publish_soon(gateway: Gateway, changes: Changes, what: str) -> None:
         await gateway.pool.run(outbox.acked, changes.outbox_ids)
     except (PenstockError, TimeoutError) as error:
         log.warning("left to the relay", what=what, error=str(error))
+
+
+def post_cancels(gateway: Gateway, wishes: Iterable[tuple[str, CancelRequested]], now: float) -> None:
+    """Publish cancels that are kept in Postgres, each with an id of its record; nobody waits for them."""
+    source = f"/penstock/{gateway.process.instance}".encode()
+    records = [
+        Outgoing(
+            topics.CANCEL_REQUESTED.name,
+            wish.pipeline_id,
+            encode(wish),
+            envelope(cancels.REQUESTED_TYPE, cancel_id, rfc3339(now), source=source,
+                     traceparent=traceparent(wish.pipeline_id, wish.job_id)),
+        )
+        for cancel_id, wish in wishes
+    ]  # fmt: skip
+    if records:
+        gateway.sender.post(records, _told)
+
+
+def _told(error: Exception | None) -> None:
+    if error is not None:
+        log.warning("cancel left to the sweep", error=str(error))

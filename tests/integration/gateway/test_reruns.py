@@ -103,6 +103,20 @@ async def test_the_records_are_published_and_the_outbox_row_goes(house: House) -
     assert outbox_rows(house, told["pipeline_id"]) == 0
 
 
+async def test_a_rerun_cancels_those_whose_place_it_takes(house: House) -> None:
+    grouped = {**CHAIN, "concurrency": {"group": uuid4(), "cancel-in-progress": True}}
+    first = await house.submit(grouped)
+    await house.post(f"/v1/pipelines/{first}/cancel", None, 202)
+    await house.until_state(first, "CANCELLED")
+    second = await house.submit(grouped)
+    told = await house.post(f"/v1/pipelines/{first}/rerun", None)
+    asked = [record.key for record in house.bus.records(topics.CANCEL_REQUESTED.name)]
+    assert sorted(asked) == [first.encode(), second.encode()]
+    await house.until_state(second, "CANCELLED")
+    assert (await house.get(f"/v1/pipelines/{second}"))["reason"] == "superseded"
+    assert (await house.get(f"/v1/pipelines/{told['pipeline_id']}"))["state"] == "PENDING"
+
+
 async def test_kafka_away(house: House) -> None:
     pipeline, _ = await failed(house)
     house.bus.away = True

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from penstock import cli
 from penstock.cli import exit_codes, quota
 from penstock.cli.dlq import topic_name
+from penstock.cli.limit import limit_name
 from penstock.cli.operators import HEEDED_SECONDS, Most, MostType, operator
 from penstock.cli.runner import LOOK_SECONDS, wait_until_idle
 from penstock.cli.token import SCOPES
@@ -237,3 +238,14 @@ def test_rich_is_imported_only_by_what_draws(name: str) -> None:
         [sys.executable, "-c", body, name, "--help"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 256])
+def test_a_limit_is_of_a_name_that_there_may_be(name: str) -> None:
+    result = penstock("limit", "set", "lock", name, "--per-second", "1", "--tenant", "acme")
+    assert result.exit_code == exit_codes.USAGE
+    assert "a name" in result.stderr
+
+
+def test_names_of_limits_are_compared_as_those_of_locks() -> None:
+    assert limit_name.convert("cafe\u0301", None, None) == "caf\u00e9"

@@ -92,6 +92,13 @@ def test_each_mistake(marked: str, path: str, message: str, hint: str) -> None:
     assert hint in problem.hint
 
 
+def test_a_group_s_name_is_compared_in_its_nfc_form() -> None:
+    made = planned("café ${{ git.ref }}", {"ref": "e\u0301"})
+    assert made.concurrency is not None
+    assert made.concurrency["group"] == "café é"
+    assert made.jobs[1].holds == (("group", "café é", 1),)
+
+
 def test_a_group_needs_a_name() -> None:
     with pytest.raises(RejectInput, match="concurrency: `concurrency` needs a `group`"):
         planned("{ queue: all }")

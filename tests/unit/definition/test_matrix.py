@@ -199,9 +199,12 @@ def test_a_matrix_that_takes_too_long_is_refused_before_it_does() -> None:
     ((path, message, _),) = refused(huge)
     assert path == "matrix"
     assert message == "over 1,000,000 combinations are too many to look for those to exclude"
+    pairs = {f"k{at}": [0, 1] for at in range(19)}
+    ((_, message, _),) = refused({**pairs, "exclude": [{"k0": 0}, {"k0": 1}]})
+    assert message == "524,288 combinations are too many to look for those to exclude"
     matrix = {"a": axis, "b": axis, "exclude": [{"a": 11, "b": at} for at in range(250)]}
     jobs = {f"j{at}": {"executor": "noop", "strategy": {"matrix": matrix}} for at in range(90)}
-    with pytest.raises(RejectInput, match=r"jobs\.j39\.strategy\.matrix: 100 combinations are too many"):
+    with pytest.raises(RejectInput, match=r"jobs\.j3\.strategy\.matrix: 100 combinations are too many"):
         check(load_json_object({"jobs": jobs}))
 
 

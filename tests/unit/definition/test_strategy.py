@@ -311,3 +311,21 @@ def test_a_cell_is_the_job_that_one_would_have_written(
     assert [msgspec.structs.replace(made, name="", matrix="", fail_fast=False) for made in by_matrix] == [
         msgspec.structs.replace(made, name="") for made in expected
     ]
+
+
+def test_what_has_no_expressions_is_read_once_for_all_cells() -> None:
+    env = "".join(f"      A{at}: x\n" for at in range(3_000))
+    cells = ", ".join(map(str, range(256)))
+    head = f"jobs:\n  test:\n    strategy: {{ matrix: {{ n: [{cells}] }} }}\n    env:\n"
+    first, *_, last = good(f"{head}{env}    run: echo ${{{{ matrix.n }}}}\n").jobs
+    assert (len(first.env), first.env is last.env) == (3_000, True)
+    assert last.steps[0].run == "echo 255"
+    (problem,) = problems_of(f"{head}{env}      N: ${{{{ matrix.n }}}}\n    run: x\n")
+    assert problem.message == (
+        "with the cells up to here there are 768,512 values to fill in; 100,000 is the limit"
+    )
+
+
+def test_a_fault_in_what_cells_share_is_told_once() -> None:
+    (problem,) = problems_of(f"{HEAD}    run: ${{{{ matrix.os }}}}\n    env: {{ 9A: x }}\n")
+    assert problem.path == 'jobs.test.env["9A"]'

@@ -153,6 +153,14 @@ PLANTS: Final[dict[str, Planted]] = {
     "release frees nothing": Planted(
         _sql("release_v1", ("freed := free_v1(holders);", "freed := NULL;")), 11
     ),
+    "groups are never left": Planted(
+        _sql(
+            "leave_groups_v1", ("g.pipeline_id = ANY (closed)", "false"), ("h.holder = ANY (closed)", "false")
+        )
+    ),
+    "who is behind enters a group": Planted(
+        _sql("admit_v1", ("(asked[w]).holder = ANY (behind) THEN true", "false THEN true"))
+    ),
     "no guard knows when a lease ends": Planted(_tells_no_guard, 76),
     "release keeps the lease": Planted(
         _sql(

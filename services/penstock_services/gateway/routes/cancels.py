@@ -8,23 +8,16 @@ from aiohttp import web
 
 from penstock.core.errors import Problem, RejectInput
 from penstock.core.ids import uuid7
-from penstock.events import cancels, topics
 from penstock.events.cancels import CancelRequested
-from penstock.events.codec import encode
-from penstock.events.envelope import envelope, traceparent
-from penstock.kafka.records import Outgoing
-from penstock.runtime.clock import rfc3339
-from penstock.runtime.log import logger
 from penstock.store import requests
 from penstock_services.gateway import views
 from penstock_services.gateway.bodies import read_wish
 from penstock_services.gateway.gateway import Gateway
 from penstock_services.gateway.problems import HttpProblem, absent
+from penstock_services.gateway.publishing import post_cancels
 from penstock_services.gateway.routing import JSON, Answer, Body, Call, Route, reply
 
 MAX_REASON_BYTES: Final = 1_024
-
-log = logger(__name__)
 
 
 async def cancel_pipeline(gateway: Gateway, call: Call) -> web.StreamResponse:
@@ -65,14 +58,7 @@ async def _cancel(gateway: Gateway, call: Call, what: str) -> web.StreamResponse
         reason=reason,
         requested_by=call.identity.token_id,
     )
-    headers = envelope(
-        cancels.REQUESTED_TYPE,
-        cancel_id,
-        rfc3339(now),
-        traceparent=traceparent(pipeline_id, job_id or ""),
-        source=f"/penstock/{gateway.process.instance}".encode(),
-    )
-    gateway.sender.post([Outgoing(topics.CANCEL_REQUESTED.name, pipeline_id, encode(wish), headers)], _told)
+    post_cancels(gateway, [(cancel_id, wish)], now)
     url = gateway.job_url(job_id) if job_id else gateway.pipeline_url(pipeline_id)
     told: dict[str, Any] = {"pipeline_id": pipeline_id, "url": url}
     return reply({**told, "job_id": job_id} if job_id else told, 202)
@@ -85,11 +71,6 @@ async def _reason(request: web.Request) -> str:
         hint = f"at most {MAX_REASON_BYTES:,} bytes without U+0000"
         raise RejectInput(Problem("this is not usable text", "reason", hint=hint))
     return reason
-
-
-def _told(error: Exception | None) -> None:
-    if error is not None:
-        log.warning("cancel left to the sweep", error=str(error))
 
 
 _TAKES: Final = Body({JSON: views.CancelRequest}, required=False)

@@ -12,6 +12,7 @@ from penstock.core.ids import is_uuid, uuid7
 from penstock.definition.digest import digest
 from penstock.definition.names import CONTROL
 from penstock.definition.request import MAX_REQUEST_ID_BYTES
+from penstock.events.cancels import CancelRequested
 from penstock.store import requests
 from penstock.store.changes import Changes
 from penstock.store.requests import Rerun
@@ -19,7 +20,7 @@ from penstock_services.gateway import views
 from penstock_services.gateway.bodies import read_wish
 from penstock_services.gateway.gateway import Gateway
 from penstock_services.gateway.problems import HttpProblem, absent, over_quota
-from penstock_services.gateway.publishing import publish_soon
+from penstock_services.gateway.publishing import post_cancels, publish_soon
 from penstock_services.gateway.routing import JSON, Answer, Body, Call, Parameter, Route, reply
 from penstock_services.gateway.submission import KEY_HEADER, read_key
 
@@ -43,6 +44,7 @@ async def rerun(gateway: Gateway, call: Call) -> web.StreamResponse:
     if made["outcome"] not in ("new", "repeat"):
         _refuse(made, wish, key)
     if made["outcome"] == "new":
+        post_cancels(gateway, _superseded(made, call.identity.token_id), gateway.process.clock.now())
         await publish_soon(gateway, changes, "rerun")
     pipeline_id: str = made["pipeline_id"]
     url = gateway.pipeline_url(pipeline_id)
@@ -54,6 +56,19 @@ async def rerun(gateway: Gateway, call: Call) -> web.StreamResponse:
         "url": url,
     }
     return reply(told, 201 if made["outcome"] == "new" else 200, {"Location": url})
+
+
+def _superseded(made: dict[str, Any], by: str) -> list[tuple[str, CancelRequested]]:
+    """Cancels of those that the rerun takes the place of in its concurrency group: they are kept already."""
+    return [
+        (
+            f"{made['pipeline_id']}/{one['pipeline_id']}",
+            CancelRequested(
+                tenant=one["tenant"], pipeline_id=one["pipeline_id"], reason="superseded", requested_by=by
+            ),
+        )
+        for one in made["superseded"]
+    ]
 
 
 def _checked(wish: views.RerunRequest) -> views.RerunRequest:

@@ -35,7 +35,7 @@ def told(**given: Any) -> tuple[str | None, str]:
         (0, 0, "position 1 in lane normal of pool gpu, no job before it; 0 of 8 slots are taken"),
         (1, 8, "position 1 in lane normal of pool gpu, 1 job before it; 8 of 8 slots are taken"),
         (2000, 8, "position 1 in lane normal of pool gpu, 2,000 jobs before it; 8 of 8 slots are taken"),
-        (100_000, 8, "position 1 in lane normal of pool gpu, 100,000 jobs or more before it; 8 of 8 slots"
+        (10_000, 8, "position 1 in lane normal of pool gpu, 10,000 jobs or more before it; 8 of 8 slots"
                      " are taken"),
     ],
 )  # fmt: skip
