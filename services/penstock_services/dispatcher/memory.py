@@ -151,6 +151,6 @@ class Memory:
         )
 
     def _is_aside(self, pool: str, now: float) -> bool:
-        """Whether its limit is closed for long. That of a tenant closes all pools alike, where its locks are."""
+        """Whether its limit is closed for long. That of a tenant closes all pools, and so all its locks."""
         opens_at = self.turns.opens_at(pool_limit(pool), now)
         return opens_at is not None and opens_at - now > ASIDE_SECONDS
