@@ -144,9 +144,9 @@ class Dispatcher:
         self._read_queue()
         self._leases_due |= took_over
         self._read_leases(now)
-        memory.turns.open_quotas()
         self._read_holders(memory.ready.locks.names())
         self._explain()
+        memory.turns.open_quotas()  # after it was told who waits for them
 
     def _read_queue(self) -> None:
         """Jobs that came, went, or came to another lane without a hint."""
