@@ -308,8 +308,9 @@ def test_everybody_is_told_to_end_once_also_who_left_the_group(on: Any) -> None:
             "trap 'echo told main' TERM\n"
             f'setsid sh -c "{polite}" apart &\n'
             f'sh -c "{polite}" within &\n'
-            "sleep 1000 & setsid sleep 1000 &\n"
-            "until [ -e up-apart ] && [ -e up-within ]; do sleep 0.01; done; echo ready; wait"
+            # A shell that is on its way to become another program would take the signal for its own.
+            "sh -c ': > up-one; exec sleep 1000' & setsid sh -c ': > up-two; exec sleep 1000' &\n"
+            "for n in apart within one two; do until [ -e up-$n ]; do sleep 0.01; done; done; echo ready; wait"
         )
         await begun.output.until(b"ready\n")
         begun.stop(600)

@@ -143,10 +143,10 @@ def test_what_was_heard_before_the_start_is_as_old_as_it_is(db: Database, topic:
     world = World(db, [{} for _ in range(3)])
     rig = Rig(db, silent=True)
     rig.dispatcher.sweep(took_over=False)
+    session = uuid4()  # Nobody's before: a lease of his would be found, too.
 
     def news(n: int) -> bytes:
         """Of a runner with one slot more than the last time."""
-        session = "0190c0de-0000-7000-8000-000000000001"
         if topic == topics.WORKERS_OFFERS.name:
             return encode(Offer(session_id=session, n=n, pool="default", slots=n, executors=["noop"]))
         beat = Heartbeat(session_id=session, n=n, name="r", pool="default", slots=n, executors=["noop"])

@@ -76,9 +76,10 @@ def test_who_holds_it_is_named_while_it_is_there(db: Database, pool: str) -> Non
         found = standing.standing(db, "default", waiting.jobs[0])
         assert found is not None
         assert (found["holder"] or {}).get("name") == name
-    now = World(db, [{"holds": [["lock", "db", 1]]}])
+    lock = uuid4()
+    now = World(db, [{"holds": [["lock", lock, 1]]}])
     now.claim(0)
-    why = {"reason": "lock", "text": "x", "detail": {"name": "db", "held_by": holder.jobs[0]}, "at": "now"}
+    why = {"reason": "lock", "text": "x", "detail": {"name": lock, "held_by": holder.jobs[0]}, "at": "now"}
     jobs.explain(db, [{"job_id": waiting.jobs[0], "why": why}])
     found = standing.standing(db, "default", waiting.jobs[0])
     assert found is not None
