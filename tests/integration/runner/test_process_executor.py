@@ -310,7 +310,8 @@ def test_everybody_is_told_to_end_once_also_who_left_the_group(on: Any) -> None:
             f'sh -c "{polite}" within &\n'
             # A shell that is on its way to become another program would take the signal for its own.
             "sh -c ': > up-one; exec sleep 1000' & setsid sh -c ': > up-two; exec sleep 1000' &\n"
-            "for n in apart within one two; do until [ -e up-$n ]; do sleep 0.01; done; done; echo ready; wait"
+            "for n in apart within one two; do until [ -e up-$n ]; do sleep 0.01; done; done\n"
+            "echo ready; wait"
         )
         await begun.output.until(b"ready\n")
         begun.stop(600)
