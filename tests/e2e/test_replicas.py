@@ -219,7 +219,7 @@ def test_a_drained_runner_ends_its_job_and_gives_back_what_waits(
         wait_until(lambda: stack.jobs(slow).get("slow") == ("RUNNING", None))
         stack.submit({"jobs": {f"q{n}": {"executor": "noop"} for n in range(20)}}, quick)
         held = "SELECT attempts FROM workers WHERE name = 'first'"
-        wait_until(lambda: stack.db.one(held) > 1)  # so its heartbeat says
+        wait_until(lambda: (stack.db.one(held) or 0) > 1)  # so its heartbeat says
         runners.drain("first")
         wait_until(lambda: runners.told("first", "draining") != {})
         draining = runners.told("first", "draining")

@@ -45,8 +45,19 @@ class Delivery:
         self._lock = threading.Lock()
 
     def delivered(self, error: KafkaError | None, message: Message) -> None:
-        """The client's delivery callback of each record."""
-        failure = None if error is None else translate(error, f"a record to {message.topic()} was not taken")
+        """The client's delivery callback of each record.
+
+        A success without an offset is one that the client infers from a later batch's. It is wrong where the
+        broker refused the first batch of a new producer and took the second, which was in flight
+        (confluent-kafka-go issue 921): such a record is to be sent again.
+        """
+        failure: Exception | None = None
+        if error is not None:
+            failure = translate(error, f"a record to {message.topic()} was not taken")
+        elif message.offset() is None:
+            failure = RetryLater(
+                f"no broker says that it took a record to {message.topic()}", component="kafka"
+            )
         self.settle(1, failure)
 
     def settle(self, count: int, failure: Exception | None = None) -> None:

@@ -12,11 +12,18 @@ from penstock.kafka.producer import Delivery
 
 
 class Message:
+    def __init__(self, offset: int | None) -> None:
+        self._offset = offset
+
     def topic(self) -> str:
         return "penstock.jobs.status"
 
+    def offset(self) -> int | None:
+        return self._offset
 
-MESSAGE: Any = Message()
+
+MESSAGE: Any = Message(12)
+INFERRED: Any = Message(None)
 
 
 def test_told_once_when_the_last_ack_is_in() -> None:
@@ -39,6 +46,14 @@ def test_the_first_failure_is_told_after_all_are_decided() -> None:
     (error,) = told
     assert isinstance(error, RetryLater)
     assert "penstock.jobs.status" in str(error)
+
+
+def test_a_success_that_the_client_infers_is_none() -> None:
+    told: list[Exception | None] = []
+    delivery = Delivery(2, told.append)
+    delivery.delivered(None, INFERRED)
+    delivery.delivered(None, MESSAGE)
+    assert isinstance(told[0], RetryLater)
 
 
 def test_what_may_go_later_weighs_more_than_what_never_will() -> None:
