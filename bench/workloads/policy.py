@@ -57,7 +57,9 @@ def policy(*, small: bool = False) -> dict[str, Any]:
     for name, variant in VARIANTS.items():
         found = _measured(variant, scale)
         if name:
-            figures[name] = {key: found[key] for key in ("n", "granted", "ms_per_batch", "p99_ms")}
+            figures[name] = {
+                key: found[key] for key in ("n", "granted", "ms_per_batch", "p99_ms", "decide_ms")
+            }
         else:
             figures = found
     return figures
@@ -78,12 +80,12 @@ def _measured(variant: Variant, scale: int) -> dict[str, Any]:
     tracemalloc.stop()
     running: list[Choice] = []
     memory.policy = Policy(limit=10_000)
-    while variant.full and (choices := _decided(memory, variant, 0.0)):
+    while variant.full and (choices := _decided(memory, variant, 0.0, [])):
         running += choices
     memory.policy = Policy(limit=BATCH)
     gc.collect()
     gc.freeze()
-    spent, granted = _run(memory, rest, draw, variant, running)
+    spent, decided, granted = _run(memory, rest, draw, variant, running)
     gc.unfreeze()
     return {
         "n": variant.rounds,
@@ -92,14 +94,18 @@ def _measured(variant: Variant, scale: int) -> dict[str, Any]:
         "granted": granted,
         "ms_per_batch": round(statistics.median(spent), 2),
         "p99_ms": round(statistics.quantiles(spent, n=100)[98], 2),
+        "decide_ms": round(statistics.median(decided), 2),
         "bytes_per_ready_job": round(held),
         "ready_at_end": len(memory.ready),
     }
 
 
-def _decided(memory: Memory, variant: Variant, now: float) -> list[Choice]:
-    """One decision, all of which is claimed."""
-    decision = decide(memory.scene(now, now + variant.wall), memory.ready.pools())
+def _decided(memory: Memory, variant: Variant, now: float, spent: list[float]) -> list[Choice]:
+    """One decision, all of which is claimed; the CPU milliseconds of `decide` go to `spent`."""
+    scene = memory.scene(now, now + variant.wall)
+    began = time.process_time()
+    decision = decide(scene, memory.ready.pools())
+    spent.append((time.process_time() - began) * 1000)
     memory.decided(decision, now)
     memory.claimed(decision.choices, {choice.job.job_id: 1 for choice in decision.choices}, now)
     return decision.choices
@@ -107,9 +113,12 @@ def _decided(memory: Memory, variant: Variant, now: float) -> list[Choice]:
 
 def _run(
     memory: Memory, rest: Iterator[ReadyJob], draw: random.Random, variant: Variant, running: list[Choice]
-) -> tuple[list[float], int]:
-    """CPU milliseconds of each round: what came and went taken in, the decision, what was claimed noted."""
+) -> tuple[list[float], list[float], int]:
+    """CPU milliseconds of each round: what came and went taken in, the decision, what was claimed noted; those of
+    its decision alone; and how many were granted.
+    """
     spent: list[float] = []
+    decided: list[float] = []
     granted = 0
     hired = itertools.count(RUNNERS)
     for turn in itertools.count(1):
@@ -117,7 +126,7 @@ def _run(
         ends = [running.pop(draw.randrange(len(running))) for _ in range(min(BATCH, len(running)))]
         came = list(itertools.islice(rest, BATCH))
         if len(came) < BATCH:
-            return spent, granted
+            return spent, decided, granted
         began = time.process_time()
         memory.ready.add(came)
         for _ in range(variant.changes):
@@ -128,7 +137,7 @@ def _run(
             end.runner.drop((end.job.job_id, 1), now)
             for hold in end.job.holds:
                 memory.ready.locks.free((end.job.tenant, hold.kind, hold.name), end.job.job_id)
-        choices = _decided(memory, variant, now)
+        choices = _decided(memory, variant, now, decided)
         spent.append((time.process_time() - began) * 1000)
         granted += len(choices)
         running += choices

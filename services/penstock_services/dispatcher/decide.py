@@ -16,26 +16,26 @@ import heapq
 import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from penstock.events.jobs import ReadyJob
 from penstock_services.dispatcher.fleet import Fleet
 from penstock_services.dispatcher.heads import Heads
-from penstock_services.dispatcher.locks import Name
-from penstock_services.dispatcher.policies import ANY, Policies
-from penstock_services.dispatcher.ready import LEVELS, Ready, Shape
+from penstock_services.dispatcher.policies import Policies
+from penstock_services.dispatcher.ready import LEVELS, Ready, Shape, Tenants
 from penstock_services.dispatcher.room import Room
 from penstock_services.dispatcher.runners import Kind, Runner
 from penstock_services.dispatcher.shares import HELD_SECONDS
-from penstock_services.dispatcher.turns import Turns
+from penstock_services.dispatcher.turns import Turns, pool_limit, quotas_of, tenant_limit
 
 SEEK_SECONDS: Final = 1.0
 """How often large jobs are looked for that have found no room for long."""
 EMPTIED_A_LOOK: Final = 4
 """For so many of them at most a runner begins to be emptied each time."""
 
-Aged = tuple[int, datetime, str, str]
-"""Of a tenant whose jobs waited for too long: its turn, since when the oldest waits, its level, and who."""
+Open = list[tuple[Shape, Tenants]]
+"""The shapes of a level that find room, and who has jobs of them."""
 
 
 class Policy(NamedTuple):
@@ -105,21 +105,6 @@ def decide(scene: Scene, pools: Sequence[str]) -> Decision:
     return decision
 
 
-def pool_limit(pool: str) -> Name:
-    """Under which name the limit of a pool is kept."""
-    return "*", "pool", pool
-
-
-def tenant_limit(tenant: str) -> Name:
-    """Under which name the limit of a tenant is kept."""
-    return tenant, "tenant", tenant
-
-
-def quotas_of(tenant: str, pool: str) -> tuple[Name, Name]:
-    """Under which names a full quota of a tenant is kept: of the pool, and of all pools."""
-    return (tenant, "running", pool), (tenant, "running", ANY)
-
-
 class _Pass:
     """The part of a decision that is about one pool."""
 
@@ -139,19 +124,19 @@ class _Pass:
             silent_seconds=scene.fleet.silent_seconds,
             most_ahead=scene.policy.lookahead_jobs,
         )
+        self._open: dict[str, Open] = {}
         self._heads: dict[tuple[str, str], Heads] = {}
         self._taken: set[str] = set()
-        """Jobs that went to the runners that were emptied for them."""
+        """Jobs that go."""
         self._full: set[tuple[Shape, float]] = set()
         """Shapes that find no room, and how far ahead of it they may be granted."""
-        self._never: set[Shape] = set()
-        """Those of them that are never granted ahead, whosever they are."""
         self._given: dict[str, tuple[int, float]] = {}
         """By tenant: attempts and slots that this decision adds."""
-        self._used: dict[str, float] | None = None
+        self._used = self._fleet_pool.had(scene.now)
         self._since_aged = scene.turns.since_aged(pool)
-        self._aged: list[Aged] | None = None
-        self._most_ahead: float | None = None
+        self._aged: list[tuple[int, str]] | None = None
+        """Tenants that may have jobs that wait for too long, by their turn."""
+        self._all_open = scene.turns.all_open()
         self._turn = itertools.count(scene.turns.count + 1)
 
     def run(self) -> None:
@@ -174,25 +159,29 @@ class _Pass:
             if runner is None:
                 self._decision.kept.append((job_id, self._room.kept[job_id]))
             else:
-                self._taken.add(job_id)
                 self._choose(Choice(job, shape, runner))
 
     def _serve(self, level: str, below: Sequence[str]) -> None:
         """Grant the jobs of a level, to the tenant that had least for its weight first."""
-        waiting = self._scene.ready.level(self._pool, level)
-        if not waiting or self._is_full():
+        if self._is_full():
             return
-        tenants = [(self._had(tenant), tenant) for tenant in waiting]
+        tenants = [(self._had(tenant), tenant) for tenant in self._with_room([level])]
         heapq.heapify(tenants)
+        many = len(self._open_of(level))
         while tenants and len(self._choices) < self._scene.policy.limit:
             self._serve_aged(below)
             tenant = tenants[0][1]
             if self._grant_one(level, tenant):
                 heapq.heapreplace(tenants, (self._had(tenant), tenant))
-            elif self._is_full():
+                continue
+            if self._is_full():
                 return
-            else:
-                heapq.heappop(tenants)
+            heapq.heappop(tenants)
+            if len(self._open_of(level)) < many:
+                many = len(self._open_of(level))
+                left = self._with_room([level])
+                tenants = [entry for entry in tenants if entry[1] in left]
+                heapq.heapify(tenants)
 
     def _serve_minimums(self) -> None:
         """Grant the jobs of those that have less than they are guaranteed, to who lacks most of it first."""
@@ -221,36 +210,35 @@ class _Pass:
             return
         if self._aged is None:
             self._aged = self._find_aged(below)
-            heapq.heapify(self._aged)
         while self._aged:
-            turn, _, level, tenant = heapq.heappop(self._aged)
-            if not self._is_open(tenant):
-                continue
-            granted = self._grant_one(level, tenant, aged=True)
-            heads = [
-                (head[1].queued_at, level)
-                for level in below
-                if (head := self._heads_of(level, tenant).peek())
-            ]
-            if heads and (first := min(heads))[0] <= self._aged_since:
-                heapq.heappush(self._aged, (next(self._turn) if granted else turn, *first, tenant))
-            if granted:
+            _, tenant = self._aged[0]
+            level = self._oldest_aged(tenant, below)
+            if level is None:
+                heapq.heappop(self._aged)
+            elif self._grant_one(level, tenant, aged=True):
+                heapq.heapreplace(self._aged, (next(self._turn), tenant))
                 return
 
-    def _find_aged(self, levels: Sequence[str]) -> list[Aged]:
-        """The turns of tenants with jobs in these levels that waited for too long."""
-        turns, now = self._scene.turns, self._scene.now
-        if not turns.may_be_aged(self._pool, now):
+    def _find_aged(self, levels: Sequence[str]) -> list[tuple[int, str]]:
+        """The turns of all tenants with jobs in these levels, if there are any that waited for too long."""
+        turns, ready, pool = self._scene.turns, self._scene.ready, self._pool
+        if not turns.may_be_aged(pool, self._scene.now):
             return []
-        oldest: dict[str, tuple[datetime, str]] = {}
-        for level in levels:
-            for tenant, shapes in self._scene.ready.level(self._pool, level).items():
-                first = min(line.first().queued_at for line in shapes.values())
-                if first <= self._aged_since and (tenant not in oldest or (first, level) < oldest[tenant]):
-                    oldest[tenant] = first, level
-        if not oldest:
-            self._decision.none_aged.append(self._pool)
-        return [(turns.served(self._pool, tenant), *found, tenant) for tenant, found in oldest.items()]
+        lines = (line for level in levels for of in ready.level(pool, level).values() for line in of.values())
+        if not any(line.oldest.queued_at <= self._aged_since for line in lines):
+            self._decision.none_aged.append(pool)
+            return []
+        found = [(turns.served(pool, tenant), tenant) for tenant in self._with_room(levels)]
+        heapq.heapify(found)
+        return found
+
+    def _oldest_aged(self, tenant: str, levels: Sequence[str]) -> str | None:
+        """The level of the tenant's oldest job, if that waited for too long and may find room."""
+        if not self._is_open(tenant):
+            return None
+        heads = ((self._heads_of(level, tenant).peek(), level) for level in levels)
+        oldest = min(((head[1].queued_at, level) for head, level in heads if head), default=None)
+        return oldest[1] if oldest and oldest[0] <= self._aged_since else None
 
     def _grant_one(self, level: str, tenant: str, *, aged: bool = False) -> bool:
         """Grant the oldest job of the tenant in the level that finds room; whether there was one."""
@@ -263,17 +251,17 @@ class _Pass:
             if (shape, ahead) not in self._full:
                 runner = self._room.take(shape, ahead)
                 if runner is not None:
-                    heads.take()
                     self._choose(Choice(job, shape, runner, aged))
                     return True
                 self._full.add((shape, ahead))
-                if shape.sized or shape.holds:
-                    self._never.add(shape)
+                if ahead >= self._most_ahead(shape):
+                    self._close(shape)
             heads.pass_over()
         return False
 
     def _choose(self, choice: Choice) -> None:
         self._choices.append(choice)
+        self._taken.add(choice.job.job_id)
         self._since_aged = 0 if choice.aged else self._since_aged + 1
         attempts, slots = self._given.get(choice.job.tenant, (0, 0.0))
         self._given[choice.job.tenant] = attempts + 1, slots + choice.shape.slots
@@ -289,7 +277,7 @@ class _Pass:
             if (
                 any(other.is_smaller(shape) for other in shapes)
                 and self._may_go(job)
-                and not self._room.has_room(shape)
+                and not self._room.has_room(shape, 0.0)
             ):
                 runner = self._room.empty_for(job, shape)
                 if runner is not None:
@@ -301,14 +289,15 @@ class _Pass:
         without those that go; and the shapes of all jobs.
         """
         since = datetime.fromtimestamp(self._scene.wall - self._scene.policy.reserve_seconds, UTC)
-        going = {choice.job.job_id for choice in self._choices} | self._room.kept.keys()
+        going = self._taken | self._room.kept.keys()
         large: list[tuple[datetime, str, ReadyJob, Shape]] = []
         seen: set[Shape] = set()
         for level in LEVELS:
-            for shapes in self._scene.ready.level(self._pool, level).values():
-                seen.update(shapes)
-                for shape, line in shapes.items():
-                    if shape.sized and (job := line.first()).queued_at <= since and job.job_id not in going:
+            for shape, tenants in self._scene.ready.level(self._pool, level).items():
+                seen.add(shape)
+                for line in tenants.values() if shape.sized else ():
+                    job = line.oldest
+                    if job.queued_at <= since and job.job_id not in going:
                         large.append((job.queued_at, job.job_id, job, shape))
         return sorted(large), seen
 
@@ -317,21 +306,43 @@ class _Pass:
         ready = self._scene.ready
         return self._is_open(job.tenant) and (not job.holds or ready.free_since(job.job_id) is not None)
 
+    def _open_of(self, level: str) -> Open:
+        """Shapes that are full already when their level comes need not be looked at for each tenant."""
+        found = self._open.get(level)
+        if found is None:
+            shapes = self._scene.ready.level(self._pool, level).items()
+            found = self._open[level] = [
+                (shape, tenants)
+                for shape, tenants in shapes
+                if self._room.has_room(shape, self._most_ahead(shape))
+            ]
+        return found
+
+    def _close(self, shape: Shape) -> None:
+        """It finds no room any more, whosever the job is."""
+        for level, shapes in self._open.items():
+            self._open[level] = [entry for entry in shapes if entry[0] != shape]
+
+    def _with_room(self, levels: Sequence[str]) -> set[str]:
+        """Tenants with jobs in these levels that may find room."""
+        return set().union(*(tenants for level in levels for _, tenants in self._open_of(level)))
+
     def _heads_of(self, level: str, tenant: str) -> Heads:
         heads = self._heads.get((level, tenant))
         if heads is None:
-            shapes = self._scene.ready.level(self._pool, level).get(tenant, {})
-            heads = self._heads[level, tenant] = Heads(shapes, self._taken, self._never)
+            lines = [
+                (shape, line)
+                for shape, tenants in self._open_of(level)
+                if (line := tenants.get(tenant)) is not None
+            ]
+            heads = self._heads[level, tenant] = Heads(lines, self._taken)
         return heads
 
     def _had(self, tenant: str) -> float:
         """Slot-seconds of the tenant, this decision's included, for its weight."""
-        if self._used is None:
-            self._used = self._fleet_pool.had(self._scene.now)
         used = self._used.get(tenant, 0.0)
-        given = self._given.get(tenant)
-        if given is not None:
-            used += given[1] * HELD_SECONDS
+        if tenant in self._given:
+            used += self._given[tenant][1] * HELD_SECONDS
         return used / self._scene.policies.share(tenant, self._pool).weight if used else 0.0
 
     def _runs(self, tenant: str) -> int:
@@ -342,6 +353,8 @@ class _Pass:
         most = self._scene.policies.share(tenant, self._pool).most
         if most is not None and self._runs(tenant) >= most:
             return False
+        if self._all_open:
+            return True
         names = (tenant_limit(tenant), *quotas_of(tenant, self._pool))
         return all(self._scene.turns.opens_at(name, self._scene.now) is None for name in names)
 
@@ -360,14 +373,18 @@ class _Pass:
             return 0.0
         return self._scene.policy.lookahead_seconds / max(mean, 0.0001)
 
+    def _most_ahead(self, shape: Shape) -> float:
+        """As far ahead as any tenant's job of the shape may be granted."""
+        return 0.0 if shape.holds or shape.sized else self._farthest_ahead
+
+    @cached_property
+    def _farthest_ahead(self) -> float:
+        means = (mean for kind, mean in self._scene.fleet.durations.items() if kind[1] == self._pool)
+        return self._ahead_of(min(means, default=None))
+
     def _is_full(self) -> bool:
         """Whether there is room for none, not even as far ahead as any job of the pool may be granted."""
-        if not self._room.is_full(0.0):
-            return False
-        if self._most_ahead is None:
-            means = (mean for kind, mean in self._scene.fleet.durations.items() if kind[1] == self._pool)
-            self._most_ahead = self._ahead_of(min(means, default=None))
-        return self._room.is_full(self._most_ahead)
+        return self._room.is_full(0.0) and self._room.is_full(self._farthest_ahead)
 
 
 def _kind(job: ReadyJob) -> Kind:

@@ -6,10 +6,11 @@ import math
 
 from penstock.core.waiting import Why
 from penstock.events.jobs import ReadyJob
-from penstock_services.dispatcher.decide import Scene, pool_limit, quotas_of, tenant_limit
+from penstock_services.dispatcher.decide import Scene
 from penstock_services.dispatcher.locks import Blocked
 from penstock_services.dispatcher.ready import Shape
 from penstock_services.dispatcher.runners import Pool, Runner
+from penstock_services.dispatcher.turns import pool_limit, quotas_of, tenant_limit
 
 GIB = 1024**3
 

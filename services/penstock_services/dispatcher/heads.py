@@ -3,43 +3,46 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from datetime import datetime
 
 from penstock.events.jobs import ReadyJob
-from penstock_services.dispatcher.ready import Shape, Shapes
+from penstock_services.dispatcher.line import Line
+from penstock_services.dispatcher.ready import Shape
+
+_Head = tuple[datetime, str, Shape, ReadyJob, Line, Iterator[ReadyJob] | None]
 
 
 class Heads:
-    """The oldest first, without those that are `taken` and those of shapes that found no room."""
+    """The oldest first, without those that are `taken`, now or later: of most lines none is."""
 
-    __slots__ = ("_heap", "_lines", "_taken")
+    __slots__ = ("_heap", "_taken")
 
-    def __init__(self, shapes: Shapes, taken: Set[str], full: Set[Shape]) -> None:
+    def __init__(self, lines: Iterable[tuple[Shape, Line]], taken: Set[str]) -> None:
         self._taken = taken
-        self._lines: list[Iterator[ReadyJob]] = []
-        self._heap: list[tuple[datetime, str, int, Shape, ReadyJob]] = []
-        for shape, line in shapes.items():
-            if shape not in full:
-                self._lines.append(iter(line))
-                self._push(len(self._lines) - 1, shape)
+        self._heap: list[_Head] = []
+        for shape, line in lines:
+            job = line.oldest
+            self._heap.append((job.queued_at, job.job_id, shape, job, line, None))
+        heapq.heapify(self._heap)
 
     def peek(self) -> tuple[Shape, ReadyJob] | None:
         """The oldest; None: there is none left."""
-        return self._heap[0][3:] if self._heap else None
-
-    def take(self) -> None:
-        """Go on behind it."""
-        _, _, line, shape, _ = heapq.heappop(self._heap)
-        self._push(line, shape)
+        while self._heap and self._heap[0][1] in self._taken:
+            self._go_on()
+        return self._heap[0][2:4] if self._heap else None
 
     def pass_over(self) -> None:
         """Leave out its shape."""
         heapq.heappop(self._heap)
 
-    def _push(self, line: int, shape: Shape) -> None:
-        job = next(self._lines[line], None)
-        while job is not None and job.job_id in self._taken:
-            job = next(self._lines[line], None)
-        if job is not None:
-            heapq.heappush(self._heap, (job.queued_at, job.job_id, line, shape, job))
+    def _go_on(self) -> None:
+        _, _, shape, _, line, rest = self._heap[0]
+        if rest is None:
+            rest = iter(line)
+            next(rest)
+        job = next(rest, None)
+        if job is None:
+            heapq.heappop(self._heap)
+        else:
+            heapq.heapreplace(self._heap, (job.queued_at, job.job_id, shape, job, line, rest))

@@ -24,12 +24,14 @@ class Line:
     dropped later; one that comes back before that stands where it stood.
     """
 
-    __slots__ = ("_head", "_jobs", "_present", "size")
+    __slots__ = ("_head", "_jobs", "_present", "oldest", "size")
 
     def __init__(self, present: Mapping[str, ReadyJob]) -> None:
         self._present = present
         self._jobs: list[ReadyJob] = []
         self._head = 0
+        self.oldest: ReadyJob
+        """Of those that wait in it; there is one but for a moment."""
         self.size = 0
         """Jobs that wait in it."""
 
@@ -42,6 +44,7 @@ class Line:
             at = bisect_left(jobs, age_of(job), lo=self._head, key=age_of)
             if at == len(jobs) or jobs[at] is not job:
                 jobs.insert(at, job)
+        self.oldest = jobs[self._head]
         self.size += 1
 
     def discard(self) -> None:
@@ -50,13 +53,11 @@ class Line:
         jobs, present = self._jobs, self._present
         while self._head < len(jobs) and present.get(jobs[self._head].job_id) is not jobs[self._head]:
             self._head += 1
+        if self.size:
+            self.oldest = jobs[self._head]
         if len(jobs) > 2 * self.size + SLACK:
             self._jobs = list(self)
             self._head = 0
-
-    def first(self) -> ReadyJob:
-        """The oldest of them; there is one."""
-        return self._jobs[self._head]
 
     def __iter__(self) -> Iterator[ReadyJob]:
         present = self._present

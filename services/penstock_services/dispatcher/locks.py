@@ -44,6 +44,7 @@ class Place(NamedTuple):
     job_id: str
     most: int
     holder: str
+    name: Name
 
 
 class Blocked(NamedTuple):
@@ -65,15 +66,14 @@ class Blocked(NamedTuple):
 class _Line:
     """One name: who holds it, who waits for it, and who of those may go as far as this name is concerned."""
 
-    __slots__ = ("granted", "holders", "immediate", "inside", "since", "waiting", "wide")
+    __slots__ = ("granted", "holders", "inside", "name", "since", "waiting", "wide")
 
-    def __init__(self) -> None:
+    def __init__(self, name: Name) -> None:
+        self.name = name
         self.holders: dict[str, int] = {}
         self.since: Mapping[str, str] = _NO_TIMES
         self.waiting: list[Place] = []
         self.inside: Set[str] = _NOBODY
-        self.immediate: dict[str, None] = {}
-        """Those of the waiting that need no turn."""
         self.wide: dict[Hashable, int] = {}
         """How many of the waiting that allow more than MOST_AHEAD ask the same."""
         self.granted = 0
@@ -88,10 +88,7 @@ class _Waiter:
     def __init__(self, job: ReadyJob, asking: Hashable) -> None:
         self.job = job
         self.asking = asking
-        self.places = {
-            name: Place(_RANK[job.lane], job.queued_at, job.job_id, most, holder_of(job, name))
-            for name, most in _asked(job)
-        }
+        self.places: list[Place] = []
         self.inside = 0
         """At so many of its names it may go."""
         self.overtaken = 0
@@ -104,6 +101,8 @@ class Locks:
     def __init__(self) -> None:
         self._lines: dict[Name, _Line] = {}
         self._waiters: dict[str, _Waiter] = {}
+        self._immediate: dict[Name, dict[str, None]] = {}
+        """Those of the waiting that need no turn."""
         self._closed: dict[Name, float] = {}
         """Until when (monotonic seconds) the limit of a name lets nobody through."""
         self._dirty: set[Name] = set()
@@ -124,14 +123,16 @@ class Locks:
         together, or none does.
         """
         waiter = self._waiters[job.job_id] = _Waiter(job, asking)
-        for name, place in waiter.places.items():
+        for name, most in _asked(job):
             line = self._lines.get(name)
             if line is None:
-                line = self._lines[name] = _Line()
+                line = self._lines[name] = _Line(name)
+            place = Place(_RANK[job.lane], job.queued_at, job.job_id, most, holder_of(job, name), line.name)
+            waiter.places.append(place)
             insort(line.waiting, place)
             if job.immediate:
-                line.immediate[job.job_id] = None
-            if place.most > MOST_AHEAD:
+                self._immediate.setdefault(name, {})[job.job_id] = None
+            if most > MOST_AHEAD:
                 line.wide[asking] = line.wide.get(asking, 0) + 1
             self._dirty.add(name)
 
@@ -142,7 +143,8 @@ class Locks:
             return
         self._free.discard(job_id)
         self._moved.discard(job_id)
-        for name, place in waiter.places.items():
+        for place in waiter.places:
+            name = place.name
             line = self._lines[name]
             at = bisect_left(line.waiting, place)
             if claimed and self.overtaking:
@@ -150,7 +152,8 @@ class Locks:
                     self._waiters[passed.job_id].overtaken += 1
             del line.waiting[at]
             line.inside -= {job_id}
-            line.immediate.pop(job_id, None)
+            if waiter.job.immediate:
+                del self._immediate[name][job_id]
             if place.most > MOST_AHEAD:
                 line.wide[waiter.asking] -= 1
                 if not line.wide[waiter.asking]:
@@ -197,6 +200,7 @@ class Locks:
             self._dirty.add(name)
         while self._dirty:
             self._walk(self._dirty.pop())
+        self._dirty = set()  # Once there were many, and a set never shrinks.
         freed: list[ReadyJob] = []
         held_back: list[str] = []
         for job_id in sorted(self._moved):
@@ -215,6 +219,7 @@ class Locks:
         """What is waited for; empty lines are forgotten."""
         for name in [name for name, line in self._lines.items() if not line.waiting]:
             del self._lines[name]
+            self._immediate.pop(name, None)
             self._dirty.discard(name)
             self._closed.pop(name, None)
         return list(self._lines)
@@ -224,7 +229,8 @@ class Locks:
         waiter = self._waiters.get(job_id)
         if waiter is None or job_id in self._free:
             return None
-        for name, place in waiter.places.items():
+        for place in waiter.places:
+            name = place.name
             line = self._lines[name]
             if job_id in line.inside:
                 continue
@@ -252,7 +258,7 @@ class Locks:
         for job_id in line.inside - inside:
             self._move(job_id, -1, name)
         line.inside = inside
-        self._moved.update(line.immediate)
+        self._moved.update(self._immediate.get(name, ()))
 
     def _insiders(self, name: Name, line: _Line) -> Set[str]:
         """Everybody in turn while the rule holds with all before him; of a group, all of its pipeline.
@@ -296,14 +302,15 @@ class Locks:
         self._moved.add(job_id)
         if self.overtaking.get(waiter.job.pool) or name[1] == "group":
             # At its other names it may or may not be passed from now on.
-            self._dirty.update(other for other in waiter.places if other != name)
+            self._dirty.update(place.name for place in waiter.places if place.name != name)
 
     def _may_be_passed(self, job_id: str, name: Name) -> bool:
         """Whether younger jobs may go before this one: it waits elsewhere, and few have done so; or it cannot
         enter its group. A group is held while its pipeline's jobs wait: they must not wait behind this one.
         """
         waiter = self._waiters[job_id]
-        if any(job_id not in self._lines[other].inside for other in waiter.places if other[1] == "group"):
+        groups = (place.name for place in waiter.places if place.name[1] == "group")
+        if any(job_id not in self._lines[group].inside for group in groups):
             return name[1] != "group"
         most = self.overtaking.get(waiter.job.pool, 0)
         if waiter.overtaken >= most:
@@ -323,12 +330,13 @@ class Locks:
             return
         line.granted = 0
         waiter = self._waiters[oldest.job_id]
-        for other, place in waiter.places.items():
-            waiting = self._lines[other].waiting
-            del waiting[bisect_left(waiting, place)]
-            waiter.places[other] = place._replace(rank=_OWED)
-            insort(waiting, waiter.places[other])
-            self._dirty.add(other)
+        owed = [place._replace(rank=_OWED) for place in waiter.places]
+        for before, place in zip(waiter.places, owed, strict=True):
+            waiting = self._lines[place.name].waiting
+            del waiting[bisect_left(waiting, before)]
+            insort(waiting, place)
+            self._dirty.add(place.name)
+        waiter.places = owed
 
     def _is_owed(self, name: Name, job_id: str) -> bool:
         """Whether the next grant of the name is owed to another one, who could take it."""
@@ -337,7 +345,8 @@ class Locks:
 
     def _all_free(self, waiter: _Waiter) -> bool:
         """Whether no holder is in its way, nor who is owed: what it asks of a lock's line is left out."""
-        for name, place in waiter.places.items():
+        for place in waiter.places:
+            name = place.name
             if self._is_owed(name, waiter.job.job_id):
                 return False
             holders = self._lines[name].holders

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from penstock.events.jobs import Freed
-from penstock_services.dispatcher.decide import Choice, Decision, Policy, Scene, pool_limit, tenant_limit
+from penstock_services.dispatcher.decide import Choice, Decision, Policy, Scene
 from penstock_services.dispatcher.fleet import Fleet
 from penstock_services.dispatcher.locks import Name
 from penstock_services.dispatcher.policies import Policies, Said
-from penstock_services.dispatcher.ready import Asking, Ready
-from penstock_services.dispatcher.turns import Turns
+from penstock_services.dispatcher.ready import Asking, Ready, Shape
+from penstock_services.dispatcher.turns import Turns, pool_limit, tenant_limit
 
 KEPT_SECONDS: Final = 10.0
 """A runner that is being emptied for a job stays kept for so long after the job was last found to need it."""
 ASIDE_SECONDS: Final = 10.0
 """Jobs of a pool whose limit opens only later than that stand in no line."""
+
+
+class _Stood(NamedTuple):
+    """What decided which jobs of a pool stand in line for their locks."""
+
+    version: int
+    """Of what its runners can do."""
+    policies: Policies
+    aside: bool
+    shapes: frozenset[Shape]
+    """What they can do of what is asked for."""
 
 
 class Memory:
@@ -32,7 +43,7 @@ class Memory:
         self.policies_due = True
         """They are to be read again."""
         self.turns = Turns()
-        self._stood: dict[str, tuple[int, Policies, bool]] = {}
+        self._stood: dict[str, _Stood] = {}
         """By pool what `_stand` went by."""
 
     def said(self, said: Said, now: float) -> None:
@@ -128,27 +139,34 @@ class Memory:
         asking = ready.new_holding()
         pools = ready.holding_pools()
         for pool in pools:
-            seen = self.fleet.pool(pool).version, self.policies, self._is_aside(pool, now)
-            if self._stood.get(pool) != seen:
-                self._stood[pool] = seen
+            version, aside = self.fleet.pool(pool).version, self._is_aside(pool, now)
+            before = self._stood.get(pool)
+            if before is not None and before[:3] == (version, self.policies, aside):
+                continue
+            shapes = frozenset(shape for shape in ready.holding_shapes(pool) if self._fits(pool, shape, now))
+            self._stood[pool] = _Stood(version, self.policies, aside, shapes)
+            if before is None or before[1:] != self._stood[pool][1:]:
                 asking += ready.holding(pool)
-        if asking:
-            for one in dict.fromkeys(asking):
-                ready.stand(one, in_line=self._could_be_granted(one, now))
+        for one in dict.fromkeys(asking):
+            ready.stand(one, in_line=self._could_be_granted(one, now))
         if len(self._stood) > 2 * len(pools) + 64:
             self._stood = {pool: self._stood[pool] for pool in pools}
 
     def _could_be_granted(self, asking: Asking, now: float) -> bool:
         """Whether it could be, were its locks free and runners empty."""
         pool, tenant, shape = asking
+        stood = self._stood[pool]
         return (
-            not self.policies.paused(pool)
-            and not self._is_aside(pool, now)
+            not stood.aside
+            and (shape in stood.shapes or self._fits(pool, shape, now))
+            and not self.policies.paused(pool)
             and self.policies.share(tenant, pool).most != 0
-            and self.fleet.pool(pool).could(
-                shape, closed=self.policies.orders, silent_before=now - self.fleet.silent_seconds
-            )
         )
+
+    def _fits(self, pool: str, shape: Shape, now: float) -> bool:
+        """Whether any runner there is could take such a job, were it empty."""
+        silent_before = now - self.fleet.silent_seconds
+        return self.fleet.pool(pool).could(shape, closed=self.policies.orders, silent_before=silent_before)
 
     def _is_aside(self, pool: str, now: float) -> bool:
         """Whether its limit is closed for long. That of a tenant closes all pools, and so all its locks."""

@@ -1,4 +1,4 @@
-"""The queue in memory: ready jobs by pool, level, tenant and shape, the oldest first."""
+"""The queue in memory: ready jobs by pool, level, shape and tenant, the oldest first."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Asking(NamedTuple):
 MANY_SHAPES: Final = 1_000
 """So many may be remembered that no job has any more."""
 
-Shapes = dict[Shape, Line]
-Tenants = dict[str, Shapes]
+Tenants = dict[str, Line]
+Shapes = dict[Shape, Tenants]
 
 
 def shape_of(job: ReadyJob) -> Shape:
@@ -80,7 +80,7 @@ class Ready:
         self._free: dict[str, ReadyJob] = {}
         """Of the jobs with holds, those whose turn it is."""
         self._free_since: dict[str, float] = {}
-        self._pools: dict[str, dict[str, Tenants]] = {}
+        self._pools: dict[str, dict[str, Shapes]] = {}
         self._shapes: dict[Shape, Shape] = {}
         self._holding: dict[str, dict[Asking, dict[str, ReadyJob]]] = {}
         """Jobs with holds, by pool."""
@@ -166,6 +166,10 @@ class Ready:
         """What the jobs with holds of a pool ask for."""
         return list(self._holding.get(pool, ()))
 
+    def holding_shapes(self, pool: str) -> set[Shape]:
+        """Their shapes."""
+        return {asking.shape for asking in self._holding.get(pool, ())}
+
     def new_holding(self) -> list[Asking]:
         """Those of which it was not said yet whether they stand in line."""
         return list(self._new)
@@ -201,30 +205,30 @@ class Ready:
         """Pools for which jobs could be granted."""
         return list(self._pools)
 
-    def level(self, pool: str, level: str) -> Mapping[str, Shapes]:
-        """The jobs of a level by tenant and shape."""
+    def level(self, pool: str, level: str) -> Mapping[Shape, Tenants]:
+        """The jobs of a level by shape and tenant: when a shape finds no room, none of them does."""
         return self._pools.get(pool, {}).get(level, {})
 
     def _line(self, job: ReadyJob, shape: Shape, present: Mapping[str, ReadyJob]) -> Line:
-        shapes = self._pools.setdefault(job.pool, {}).setdefault(_level(job), {}).setdefault(job.tenant, {})
-        line = shapes.get(shape)
+        tenants = self._pools.setdefault(job.pool, {}).setdefault(_level(job), {}).setdefault(shape, {})
+        line = tenants.get(job.tenant)
         if line is None:
-            line = shapes[shape] = Line(present)
+            line = tenants[job.tenant] = Line(present)
         return line
 
     def _leave(self, job: ReadyJob, shape: Shape) -> None:
         """Leave its line, and leave no empty ones behind."""
         levels = self._pools[job.pool]
-        tenants = levels[_level(job)]
-        shapes = tenants[job.tenant]
-        line = shapes[shape]
+        shapes = levels[_level(job)]
+        tenants = shapes[shape]
+        line = tenants[job.tenant]
         line.discard()
         if line.size:
             return
-        del shapes[shape]
-        if not shapes:
-            del tenants[job.tenant]
+        del tenants[job.tenant]
         if not tenants:
+            del shapes[shape]
+        if not shapes:
             del levels[_level(job)]
         if not levels:
             del self._pools[job.pool]

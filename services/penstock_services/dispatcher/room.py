@@ -42,23 +42,16 @@ class Room:
 
         `ahead`: so many times its slots, beyond them, may a runner hold.
         """
-        fit = self._pool.fit(shape)
-        failed = self._failed.setdefault(id(fit), [])
-        if any(cpu <= shape.cpu and memory <= shape.memory for cpu, memory in failed):
-            return None
-        line = self._line(fit, shape.cpu, shape.memory)
-        runner = self._first(line, shape, ahead)
-        if runner is None and shape.sized:
-            failed.append((shape.cpu, shape.memory))
-        elif runner is not None:
+        line, runner = self._find(shape, ahead)
+        if runner is not None:
             line.pop()
             self._give(runner, shape)
             line.put_back(runner)
         return runner
 
-    def has_room(self, shape: Shape) -> bool:
+    def has_room(self, shape: Shape, ahead: float) -> bool:
         """Whether a job of the shape would be taken."""
-        return self._first(self._line(self._pool.fit(shape), shape.cpu, shape.memory), shape, 0.0) is not None
+        return self._find(shape, ahead)[1] is not None
 
     def take_kept(self, job_id: str, shape: Shape) -> Runner | None:
         """The runner that is emptied for the job, which takes it; None while it has no room yet."""
@@ -110,6 +103,17 @@ class Room:
         if line is None:
             line = self._lines[id(fit), cpu, memory] = _Line(self, fit, cpu, memory)
         return line
+
+    def _find(self, shape: Shape, ahead: float) -> tuple[_Line, Runner | None]:
+        fit = self._pool.fit(shape)
+        line = self._line(fit, shape.cpu, shape.memory)
+        failed = self._failed.setdefault(id(fit), [])
+        if any(cpu <= shape.cpu and memory <= shape.memory for cpu, memory in failed):
+            return line, None
+        runner = self._first(line, shape, ahead)
+        if runner is None and shape.sized:
+            failed.append((shape.cpu, shape.memory))
+        return line, runner
 
     def _first(self, line: _Line, shape: Shape, ahead: float) -> Runner | None:
         """The first that takes a job of the shape; who has too little left has no more until the end."""
@@ -184,6 +188,8 @@ class _Line:
 
     def _go_on(self) -> None:
         room = self._room
-        self._next = next(
-            (one for one in self._untouched if room.is_open(one) and one.number not in room.emptying), None
-        )
+        for runner in self._untouched:
+            if room.is_open(runner) and runner.number not in room.emptying:
+                self._next = runner
+                return
+        self._next = None

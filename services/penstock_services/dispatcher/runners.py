@@ -23,6 +23,8 @@ Left = tuple[float, int]
 
 _numbers = itertools.count()
 _versions = itertools.count(1)
+HAD_SECONDS = 1.0
+"""What a tenant had is reckoned anew so often, or when it changes: meanwhile a quarter of a percent fades."""
 IDLE_ACCOUNT = 0.5
 """Slot-seconds below which the account of a tenant that runs nothing is forgotten."""
 
@@ -48,6 +50,8 @@ class Runner:
         self.name = ""
         """Its machine's or its own; empty before its first heartbeat."""
         self.slots = 0
+        self.rank = 0
+        """Attempts held less slots: the least is the runner with most room."""
         self.labels: frozenset[str] = frozenset()
         self.executors: frozenset[str] = frozenset()
         self.arch = ""
@@ -74,11 +78,6 @@ class Runner:
         """Cores and memory that nobody has taken."""
         return round(self.cpu - self.used_cpu, 3), self.memory - self.used_memory
 
-    @property
-    def rank(self) -> int:
-        """Attempts held less slots: the least is the runner with most room."""
-        return len(self.holds) - self.slots
-
     def can(self, asked: Asked) -> bool:
         """Whether it can run such a job, its size left out."""
         executor, labels, arch = asked
@@ -100,9 +99,9 @@ class Runner:
         self.name = news.name or self.name
         self.state = news.state
         if self._profile() != before:
-            self.pool.changed(self, anew=True)
+            self._moved(anew=True)
         elif slots != self.slots:
-            self.pool.changed(self)
+            self._moved()
 
     def _profile(self) -> tuple[object, ...]:
         return (
@@ -131,7 +130,7 @@ class Runner:
         self.used_memory += load.memory
         if load.kind is not None:
             self.pool.account(load.kind[0], now).change(1, load.slots, now)
-        self.pool.changed(self)
+        self._moved()
 
     def drop(self, attempt: Attempt, now: float) -> Load | None:
         """It holds an attempt no more; None: it did not."""
@@ -142,8 +141,12 @@ class Runner:
         self.used_memory -= load.memory
         if load.kind is not None:
             self.pool.account(load.kind[0], now).change(-1, -load.slots, now)
-        self.pool.changed(self)
+        self._moved()
         return load
+
+    def _moved(self, *, anew: bool = False) -> None:
+        self.rank = len(self.holds) - self.slots
+        self.pool.changed(self, anew=anew)
 
     def leave(self, now: float) -> None:
         """It is gone."""
@@ -225,6 +228,10 @@ class Pool:
         """When jobs were last looked for that have found no room for long; monotonic seconds."""
         self._fits: dict[Asked | None, Fit] = {}
         self._accounts: dict[str, Account] = {}
+        self._had: dict[str, float] = {}
+        """What tenants had, some of it as it was up to HAD_SECONDS ago."""
+        self._had_at = -math.inf
+        self._had_changed: set[str] = set()
         self._kept: dict[str, tuple[Runner, float]] = {}
 
     def changed(self, runner: Runner, *, anew: bool = False) -> None:
@@ -282,7 +289,13 @@ class Pool:
 
     def had(self, now: float) -> dict[str, float]:
         """What each tenant had of the pool and has of it now, as far as it had anything: slot-seconds."""
-        return {tenant: account.had(now) for tenant, account in self._accounts.items()}
+        if now - self._had_at >= HAD_SECONDS:
+            self._had = {tenant: account.had(now) for tenant, account in self._accounts.items()}
+            self._had_at = now
+        else:
+            self._had |= {tenant: self._accounts[tenant].had(now) for tenant in self._had_changed}
+        self._had_changed.clear()
+        return self._had
 
     def attempts(self, tenant: str) -> int:
         """How many a tenant has in the pool."""
@@ -290,7 +303,8 @@ class Pool:
         return account.attempts if account else 0
 
     def account(self, tenant: str, now: float) -> Account:
-        """The account of a tenant, opened where there is none."""
+        """The account of a tenant, to change it; opened where there is none."""
+        self._had_changed.add(tenant)
         found = self._accounts.get(tenant)
         if found is None:
             found = self._accounts[tenant] = Account(now)
@@ -310,5 +324,7 @@ class Pool:
         for tenant, account in list(self._accounts.items()):
             if not account.attempts and account.used(now) < IDLE_ACCOUNT:
                 del self._accounts[tenant]
+                self._had.pop(tenant, None)
+                self._had_changed.discard(tenant)
         if len(self._fits) > 1000:
             self._fits.clear()

@@ -7,9 +7,25 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from penstock_services.dispatcher.locks import Name
+from penstock_services.dispatcher.policies import ANY
 
 LOOK_SECONDS: Final = 1.0
 """How often jobs that wait for too long are looked for, while there are none."""
+
+
+def pool_limit(pool: str) -> Name:
+    """Under which name the limit of a pool is kept."""
+    return "*", "pool", pool
+
+
+def tenant_limit(tenant: str) -> Name:
+    """Under which name the limit of a tenant is kept."""
+    return tenant, "tenant", tenant
+
+
+def quotas_of(tenant: str, pool: str) -> tuple[Name, Name]:
+    """Under which names a full quota of a tenant is kept: of the pool, and of all pools."""
+    return (tenant, "running", pool), (tenant, "running", ANY)
 
 
 class Turns:
@@ -68,6 +84,10 @@ class Turns:
     def open_quotas(self) -> None:
         """Try all quotas again: the news that one was freed may be lost."""
         self._closed = {name: opens_at for name, opens_at in self._closed.items() if opens_at != math.inf}
+
+    def all_open(self) -> bool:
+        """Whether nothing is known to be closed."""
+        return not self._closed
 
     def opens_at(self, name: Name, now: float) -> float | None:
         """Until when it is closed (inf: nobody knows); None: it is open."""

@@ -6,10 +6,11 @@ from tests.unit.services.dispatcher.field import Field, job
 
 from penstock.core.waiting import WAITING, Why
 from penstock.events.jobs import Hold
-from penstock_services.dispatcher.decide import Policy, pool_limit, tenant_limit
+from penstock_services.dispatcher.decide import Policy
 from penstock_services.dispatcher.explain import Explainer
 from penstock_services.dispatcher.policies import Order, PausedPool, Quota, Said
 from penstock_services.dispatcher.telling import NEW_SECONDS, Telling, news
+from penstock_services.dispatcher.turns import pool_limit, tenant_limit
 
 GIB = 1024**3
 

@@ -12,9 +12,12 @@ from penstock_services.dispatcher.line import Line, age_of
 from penstock_services.dispatcher.ready import Ready, shape_of
 
 
+def lines(ready: Ready, level: str, pool: str = "default", tenant: str = "default") -> list[Line]:
+    return [of[tenant] for of in ready.level(pool, level).values() if tenant in of]
+
+
 def ids(ready: Ready, level: str = "normal", pool: str = "default", tenant: str = "default") -> list[str]:
-    shapes = ready.level(pool, level).get(tenant, {})
-    return [one.job_id for line in shapes.values() for one in line]
+    return [one.job_id for line in lines(ready, level, pool, tenant) for one in line]
 
 
 def test_repeats_are_ignored_and_what_is_gone_is_forgotten() -> None:
@@ -121,18 +124,13 @@ def test_whatever_comes_and_goes_lines_hold_the_free_jobs_in_order(
         ready = field.scene().ready
         assert len(ready) == len(there)
         for level in LANES:
-            seen = [
-                [age_of(one) for one in line]
-                for line in ready.level("default", level).get("default", {}).values()
-            ]
+            found = lines(ready, level)
+            assert all((line.size, line.oldest) == (len(list(line)), next(iter(line))) for line in found)
+            seen = [[age_of(one) for one in line] for line in found]
             assert all(line and line == sorted(set(line)) for line in seen)
             plain = {name for name, one in there.items() if one.lane == level and not one.holds}
             free = {name for line in seen for _, name in line}
             assert plain <= free <= {name for name, one in there.items() if one.lane == level}
-        for line in (
-            line for lane in LANES for line in ready.level("default", lane).get("default", {}).values()
-        ):
-            assert line.size == len(list(line))
 
 
 def test_a_line_forgets_what_left_it() -> None:
