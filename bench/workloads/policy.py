@@ -114,8 +114,8 @@ def _decided(memory: Memory, variant: Variant, now: float, spent: list[float]) -
 def _run(
     memory: Memory, rest: Iterator[ReadyJob], draw: random.Random, variant: Variant, running: list[Choice]
 ) -> tuple[list[float], list[float], int]:
-    """CPU milliseconds of each round: what came and went taken in, the decision, what was claimed noted; those of
-    its decision alone; and how many were granted.
+    """CPU milliseconds of each round (what came and went taken in, the decision, what was claimed noted) and of its
+    decision alone; how many were granted.
     """
     spent: list[float] = []
     decided: list[float] = []
