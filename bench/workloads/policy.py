@@ -114,7 +114,7 @@ def _decided(memory: Memory, variant: Variant, now: float, spent: list[float]) -
 def _run(
     memory: Memory, rest: Iterator[ReadyJob], draw: random.Random, variant: Variant, running: list[Choice]
 ) -> tuple[list[float], list[float], int]:
-    """CPU milliseconds of each round (what came and went taken in, the decision, what was claimed noted) and of its
+    """CPU milliseconds of each round (what came and went taken in, the decision, claims noted) and of its
     decision alone; how many were granted.
     """
     spent: list[float] = []
