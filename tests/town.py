@@ -209,7 +209,7 @@ class Town:
             busy |= self._publish(self.reaper.tick(self.clock.now()))
             canceller = self.canceller.tick(self.clock.now())
             busy |= canceller is not None and self._publish(canceller)
-            self.dispatcher.sweep(took_over=False)
+            self.dispatcher.sweep()
         while self.dispatcher.grant():
             busy = True
         return busy

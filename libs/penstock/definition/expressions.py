@@ -51,6 +51,14 @@ def refuse(report: Report, path: Path, text: str) -> None:
     report.later(path, "`${{ … }}`", hint, find=find)
 
 
+def expected(report: Report, path: Path, what: str, value: Any, hint: str = "") -> None:
+    """Report a value that is not `what`, or the expression in it."""
+    if isinstance(value, str) and EXPRESSION in value:
+        refuse(report, path, value)
+    else:
+        report.expected(path, what, value, hint)
+
+
 def check_git(report: Report, path: Path, text: str) -> None:
     """Report what in a text is an expression and not `${{ git.FIELD }}`, and fields that git has not."""
     for found in _OF_GIT.finditer(text):

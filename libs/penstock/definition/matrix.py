@@ -15,7 +15,7 @@ from collections.abc import Sized
 from typing import Any, Final, NamedTuple
 
 from penstock.definition import limits, names
-from penstock.definition.expressions import EXPRESSION, Cell, Value, refuse
+from penstock.definition.expressions import EXPRESSION, Cell, Value, expected, refuse
 from penstock.definition.report import Report
 from penstock.definition.source import Path, quote
 
@@ -79,10 +79,7 @@ def read_matrix(report: Report, path: Path, value: Any) -> Matrix:
     """The matrix as far as it can be read."""
     matrix = Matrix({}, [], [])
     if not isinstance(value, dict):
-        if isinstance(value, str) and EXPRESSION in value:
-            refuse(report, path, value)
-        else:
-            report.expected(path, "an object of lists", value, "write `matrix: {python: ['3.12', '3.13']}`")
+        expected(report, path, "an object of lists", value, "write `matrix: {python: ['3.12', '3.13']}`")
         return matrix
     if _too_many(report, path, [key for key in value if key not in _ENTRIES], limits.MAX_MATRIX_KEYS):
         return matrix
@@ -134,10 +131,7 @@ def _check_exclude(report: Report, path: Path, matrix: Matrix) -> None:
 
 def _read_axis(report: Report, path: Path, value: Any) -> list[Value]:
     if not isinstance(value, list | tuple):
-        if isinstance(value, str) and EXPRESSION in value:
-            refuse(report, path, value)
-        else:
-            report.expected(path, "a list of values", value, "write it in brackets: [a, b]")
+        expected(report, path, "a list of values", value, "write it in brackets: [a, b]")
         return []
     if not value:
         report.add(path, "the list has no values", "give it some, or remove the key", key=True)
@@ -149,10 +143,7 @@ def _read_axis(report: Report, path: Path, value: Any) -> list[Value]:
 
 def _read_entries(report: Report, path: Path, value: Any) -> list[Cell]:
     if not isinstance(value, list | tuple):
-        if isinstance(value, str) and EXPRESSION in value:
-            refuse(report, path, value)
-        else:
-            report.expected(path, "a list of objects", value, "write `- { key: value }` for each")
+        expected(report, path, "a list of objects", value, "write `- { key: value }` for each")
         return []
     entries: list[Cell] = []
     if _too_many(report, path, value, limits.MAX_MATRIX_CELLS):

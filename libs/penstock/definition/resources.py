@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 from penstock.core.architectures import ALIASES, ARCHITECTURES, architecture
 from penstock.definition import limits, shape, values
-from penstock.definition.expressions import EXPRESSION, refuse
+from penstock.definition.expressions import expected
 from penstock.definition.model import Resources
 from penstock.definition.report import Report
 from penstock.definition.source import Path
@@ -28,13 +28,6 @@ def read_resources(report: Report, path: Path, value: Any) -> Resources:
     return cast(Resources, values.read_object(report, path, value, RESOURCES, shape.RESOURCES))
 
 
-def _report_quantity(report: Report, path: Path, value: Any, what: str, hint: str = "") -> None:
-    if isinstance(value, str) and EXPRESSION in value:
-        refuse(report, path, value)
-    else:
-        report.expected(path, what, value, hint)
-
-
 def _read_cpu(report: Report, path: Path, value: Any) -> float | None:
     cores = None
     if isinstance(value, str) and _CPU.fullmatch(value):
@@ -43,7 +36,7 @@ def _read_cpu(report: Report, path: Path, value: Any) -> float | None:
         cores = float(value)
     if cores is not None and 0 < cores <= limits.MAX_CPU:
         return cores
-    _report_quantity(report, path, value, f"cores such as 2, 0.5 or 500m, at most {limits.MAX_CPU:,}")
+    expected(report, path, f"cores such as 2, 0.5 or 500m, at most {limits.MAX_CPU:,}", value)
     return None
 
 
@@ -57,7 +50,7 @@ def _read_memory(report: Report, path: Path, value: Any) -> int | None:
     if size is not None and limits.MIN_MEMORY_BYTES <= size <= limits.MAX_MEMORY_BYTES:
         return size
     hint = "the units are Ki, Mi, Gi, Ti, and k, M, G, T of 1,000; without one it is bytes"
-    _report_quantity(report, path, value, "memory such as 512Mi or 4Gi, from 1Mi to 64Ti", hint)
+    expected(report, path, "memory such as 512Mi or 4Gi, from 1Mi to 64Ti", value, hint)
     return None
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from penstock.core.lanes import LANES, Lane, lane_of
 from penstock.definition import durations, limits, names, shape
-from penstock.definition.expressions import EXPRESSION, refuse
+from penstock.definition.expressions import EXPRESSION, expected, refuse
 from penstock.definition.model import Condition
 from penstock.definition.report import Report
 from penstock.definition.source import Path, quote
@@ -98,11 +98,8 @@ def read_flag(report: Report, path: Path, value: Any) -> bool | None:
     """True or false."""
     if isinstance(value, bool):
         return value
-    if isinstance(value, str) and EXPRESSION in value:
-        refuse(report, path, value)
-    else:
-        hint = "YAML 1.2 knows only true and false" if isinstance(value, str) else ""
-        report.expected(path, "true or false", value, hint)
+    hint = "YAML 1.2 knows only true and false" if isinstance(value, str) else ""
+    expected(report, path, "true or false", value, hint)
     return None
 
 
@@ -111,10 +108,7 @@ def read_duration(report: Report, path: Path, value: Any) -> float | None:
     try:
         return durations.parse_duration(value)
     except ValueError as error:
-        if isinstance(value, str) and EXPRESSION in value:
-            refuse(report, path, value)
-        else:
-            report.expected(path, str(error), value)
+        expected(report, path, str(error), value)
     return None
 
 

@@ -64,9 +64,9 @@ def _loop(
             feeds.commit(*got)
             got = feeds.get(0)
         try:
-            took_over = dispatcher.own(offers.assignment())
-            if took_over or clock.monotonic() >= next_sweep:
-                dispatcher.sweep(took_over=took_over)
+            changed = dispatcher.own(offers.assignment())
+            if changed or clock.monotonic() >= next_sweep:
+                dispatcher.sweep()
                 next_sweep = clock.monotonic() + sweep_seconds
             while dispatcher.grant():
                 pass

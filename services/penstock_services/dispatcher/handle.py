@@ -134,7 +134,7 @@ class Dispatcher:
         self._observe(won, len(decision.choices), len(decision.choices) - len(won) - len(refused))
         return len(won)
 
-    def sweep(self, *, took_over: bool) -> None:
+    def sweep(self) -> None:
         """Read the keys of the queue again: whatever hint was lost is found here. Raises RetryLater."""
         self._claims.may_refuse = True
         self._acks.flush(self._db)
@@ -142,7 +142,6 @@ class Dispatcher:
         memory.fleet.forget_silent(now)
         self._read_policies()
         self._read_queue()
-        self._leases_due |= took_over
         self._read_leases(now)
         self._read_holders(memory.ready.locks.names())
         self._explain()

@@ -145,9 +145,9 @@ class DispatcherActor:
             dispatcher.take(source.poll(0.0, most))
             source.commit()
         try:
-            took_over = dispatcher.own(self._offers.assignment())
-            if took_over or clock.monotonic() >= self._next_sweep:
-                dispatcher.sweep(took_over=took_over)
+            changed = dispatcher.own(self._offers.assignment())
+            if changed or clock.monotonic() >= self._next_sweep:
+                dispatcher.sweep()
                 self._next_sweep = clock.monotonic() + TIMING.sweep_seconds
             while dispatcher.grant():
                 pass

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -377,17 +378,19 @@ def test_without_services_it_goes_on_and_tells_later(
     within(body)
 
 
+async def lose(grant: Any, it: Any) -> None:
+    """A life of a runner in which an attempt ends and nobody confirms it."""
+    it.transport.grant(grant)
+    it.held.outputs[await it.held.started.get()].write("stdout", b"hello\n")
+    it.held.end(grant.job_id, SUCCESS)
+    await it.transport.report("started")
+    await it.transport.report("ended")
+
+
 def test_the_next_process_tells_the_ends_that_its_predecessor_could_not(
     within: Any, new_grant: NewGrant, tmp_path: Path
 ) -> None:
     grant = new_grant()
-
-    async def lose(it: Any) -> None:
-        it.transport.grant(grant)
-        it.held.outputs[await it.held.started.get()].write("stdout", b"hello\n")
-        it.held.end(grant.job_id, SUCCESS)
-        await it.transport.report("started")
-        await it.transport.report("ended")
 
     async def find(it: Any) -> None:
         it.agent._reporter.tick()
@@ -404,7 +407,7 @@ def test_the_next_process_tells_the_ends_that_its_predecessor_could_not(
         await asyncio.sleep(0)
         assert it.transport.told.empty()
 
-    within(lose)
+    within(functools.partial(lose, grant))
     within(find)
     within(quiet)
     assert list((tmp_path / "runner-0" / "spool").iterdir()) == []
@@ -413,13 +416,6 @@ def test_the_next_process_tells_the_ends_that_its_predecessor_could_not(
 def test_one_without_slots_only_supervises(within: Any, new_grant: NewGrant, tmp_path: Path) -> None:
     """It sends what an earlier life left in its folder, and takes no jobs."""
     grant = new_grant()
-
-    async def lose(it: Any) -> None:
-        it.transport.grant(grant)
-        it.held.outputs[await it.held.started.get()].write("stdout", b"hello\n")
-        it.held.end(grant.job_id, SUCCESS)
-        await it.transport.report("started")
-        await it.transport.report("ended")
 
     async def supervise(it: Any) -> None:
         assert (await it.transport.heartbeats.get()).slots == 0
@@ -433,7 +429,7 @@ def test_one_without_slots_only_supervises(within: Any, new_grant: NewGrant, tmp
             assert (await it.transport.report("released")).job_id == unwanted.job_id
         assert it.agent._session.held() == []
 
-    within(lose)
+    within(functools.partial(lose, grant))
     within(supervise, slots=0)
 
 
