@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from penstock.events.jobs import ReadyJob
 from penstock_services.dispatcher.fleet import Fleet
@@ -34,6 +34,7 @@ SEEK_SECONDS: Final = 1.0
 EMPTIED_A_LOOK: Final = 4
 """For so many of them at most a runner begins to be emptied each time."""
 
+Rank = TypeVar("Rank", int, float)
 Open = list[tuple[Shape, Tenants]]
 """The shapes of a level that find room, and who has jobs of them."""
 
@@ -179,9 +180,7 @@ class _Pass:
             heapq.heappop(tenants)
             if len(self._open_of(level)) < many:
                 many = len(self._open_of(level))
-                left = self._with_room([level])
-                tenants = [entry for entry in tenants if entry[1] in left]
-                heapq.heapify(tenants)
+                tenants = _those_of(self._with_room([level]), tenants)
 
     def _serve_minimums(self) -> None:
         """Grant the jobs of those that have less than they are guaranteed, to who lacks most of it first."""
@@ -322,8 +321,10 @@ class _Pass:
         """It finds no room any more, whosever the job is."""
         for level, shapes in self._open.items():
             self._open[level] = [entry for entry in shapes if entry[0] != shape]
+        if self._aged:
+            self._aged = _those_of(self._with_room(self._open), self._aged)
 
-    def _with_room(self, levels: Sequence[str]) -> set[str]:
+    def _with_room(self, levels: Iterable[str]) -> set[str]:
         """Tenants with jobs in these levels that may find room."""
         return set().union(*(tenants for level in levels for _, tenants in self._open_of(level)))
 
@@ -385,6 +386,13 @@ class _Pass:
     def _is_full(self) -> bool:
         """Whether there is room for none, not even as far ahead as any job of the pool may be granted."""
         return self._room.is_full(0.0) and self._room.is_full(self._farthest_ahead)
+
+
+def _those_of(tenants: Set[str], heap: list[tuple[Rank, str]]) -> list[tuple[Rank, str]]:
+    """The heap without all others."""
+    left = [entry for entry in heap if entry[1] in tenants]
+    heapq.heapify(left)
+    return left
 
 
 def _kind(job: ReadyJob) -> Kind:
