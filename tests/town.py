@@ -6,6 +6,7 @@ anybody sweeps, is up to the test.
 
 from __future__ import annotations
 
+import collections
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -209,7 +210,7 @@ class Town:
             busy |= self._publish(self.reaper.tick(self.clock.now()))
             canceller = self.canceller.tick(self.clock.now())
             busy |= canceller is not None and self._publish(canceller)
-            self.dispatcher.sweep()
+            collections.deque(self.dispatcher.sweep(), maxlen=0)
         while self.dispatcher.grant():
             busy = True
         return busy

@@ -15,6 +15,9 @@ from penstock.store.database import Database, to_json
 
 log = logger(__name__)
 
+_FIRST: Final = "00000000-0000-0000-0000-000000000000"
+"""Before all ids."""
+
 
 class Policy(msgspec.Struct, frozen=True):
     """The numbers of the retry rules (protocol §3, S89); seconds."""
@@ -260,9 +263,14 @@ def lost(db: Database, changes: Changes, *, older_than: float) -> None:
     changes.take_events([db.call("lost_v1", older_than)])
 
 
-def ready_keys(db: Database) -> list[ReadyKey]:
-    """Of the whole queue."""
-    return [ReadyKey(*row) for row in db.rows("SELECT job_id::text, pool, lane, why IS NOT NULL FROM ready")]
+def ready_keys(db: Database, *, after: str = _FIRST, most: int | None = None) -> list[ReadyKey]:
+    """Of the jobs in the queue behind `after`, by id; no more than `most`."""
+    rows = db.rows(
+        "SELECT job_id::text, pool, lane, why IS NOT NULL FROM ready WHERE job_id > %s::uuid"
+        " ORDER BY job_id LIMIT %s",
+        (after, most),
+    )
+    return [ReadyKey(*row) for row in rows]
 
 
 def ready_rows(db: Database, job_ids: Sequence[str]) -> list[dict[str, Any]]:

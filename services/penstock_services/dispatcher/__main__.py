@@ -16,6 +16,7 @@ from penstock.runtime.run import Process, start
 from penstock.store.database import Database
 from penstock_services.dispatcher.handle import Dispatcher
 from penstock_services.dispatcher.settings import DispatcherSettings
+from penstock_services.dispatcher.sweeps import Sweeps
 
 IDLE_SECONDS = 0.1
 RETRY_SECONDS = 0.5
@@ -55,19 +56,18 @@ def _loop(
     process: Process, feeds: Feeds, dispatcher: Dispatcher, offers: GroupSource, sweep_seconds: float
 ) -> None:
     clock = process.clock
-    next_sweep = next_flush = clock.monotonic()
+    sweeps = Sweeps(dispatcher.sweep, sweep_seconds)
+    next_flush = clock.monotonic()
     while not process.stopping.is_set():
         process.beat()
-        got = feeds.get(IDLE_SECONDS)
+        got = feeds.get(0 if sweeps.under_way else IDLE_SECONDS)
         while got is not None:
             dispatcher.take(got[1])
             feeds.commit(*got)
             got = feeds.get(0)
         try:
-            changed = dispatcher.own(offers.assignment())
-            if changed or clock.monotonic() >= next_sweep:
-                dispatcher.sweep()
-                next_sweep = clock.monotonic() + sweep_seconds
+            # Of pools that came nothing is granted before all that runs and waits there is known.
+            sweeps.turn(clock.monotonic(), whole=dispatcher.own(offers.assignment()))
             while dispatcher.grant():
                 pass
             if clock.monotonic() >= next_flush:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -76,6 +76,8 @@ class Dispatcher:
         )
         self._telling = Telling()
         self._owned: frozenset[int] = frozenset()
+        self._owned_pools: dict[str, bool] = {}
+        """Of pools that were asked for, whether they are among those."""
         self._acks = Acks()
         self._leases_due = True
         """All leases are to be read: partitions came, and no sweep has got through since."""
@@ -87,6 +89,8 @@ class Dispatcher:
         owned = frozenset(number for _, number in partitions)
         changed = owned != self._owned
         self._owned = owned
+        if changed:
+            self._owned_pools.clear()
         self._leases_due |= changed
         return changed
 
@@ -134,33 +138,48 @@ class Dispatcher:
         self._observe(won, len(decision.choices), len(decision.choices) - len(won) - len(refused))
         return len(won)
 
-    def sweep(self) -> None:
-        """Read the keys of the queue again: whatever hint was lost is found here. Raises RetryLater."""
+    def sweep(self) -> Iterator[None]:
+        """Read the queue again: whatever hint was lost is found here. Raises RetryLater.
+
+        In short steps, between which jobs may be granted: a long queue must not hold up those that come.
+        """
         self._claims.may_refuse = True
         self._acks.flush(self._db)
         memory, now = self._memory, self._clock.monotonic()
         memory.fleet.forget_silent(now)
         self._read_policies()
-        self._read_queue()
         self._read_leases(now)
-        self._read_holders(memory.ready.locks.names())
-        self._explain()
+        yield
+        yield from self._read_queue()
+        names = memory.ready.locks.names()
+        for begin in range(0, len(names), AT_ONCE):
+            self._read_holders(names[begin : begin + AT_ONCE])
+            yield
+        yield from self._explain()
         memory.turns.open_quotas()  # after it was told who waits for them
 
-    def _read_queue(self) -> None:
+    def _read_queue(self) -> Iterator[None]:
         """Jobs that came, went, or came to another lane without a hint."""
         ready = self._memory.ready
-        keys = {key.job_id: key for key in jobs.ready_keys(self._db) if self._owns(key.pool)}
-        ready.keep(keys.keys())
-        missing = [
-            job_id
-            for job_id, key in keys.items()
-            if (known := ready.get(job_id)) is None or known.lane != key.lane
-        ]
-        for begin in range(0, len(missing), AT_ONCE):
-            rows = jobs.ready_rows(self._db, missing[begin : begin + AT_ONCE])
-            ready.add(msgspec.convert(rows, list[ReadyJob]))
-        self._telling.compare(ready, {job_id for job_id, key in keys.items() if key.told})
+        unseen = {job.job_id: job for job in ready.jobs()}
+        told: set[str] = set()
+        keys = jobs.ready_keys(self._db, most=AT_ONCE)
+        while keys:
+            mine = [key for key in keys if self._owns(key.pool)]
+            told.update(key.job_id for key in mine if key.told)
+            missing = [
+                key.job_id
+                for key in mine
+                if (known := ready.get(key.job_id)) is None or known.lane != key.lane
+            ]
+            if missing:
+                ready.add(msgspec.convert(jobs.ready_rows(self._db, missing), list[ReadyJob]))
+            for key in mine:
+                unseen.pop(key.job_id, None)
+            yield
+            keys = jobs.ready_keys(self._db, after=keys[-1].job_id, most=AT_ONCE)
+        ready.forget(unseen.values())
+        self._telling.compare(ready, told)
 
     def _read_leases(self, now: float) -> None:
         """Whoever took pools over learns all that runs; else what only heartbeats told of."""
@@ -180,16 +199,19 @@ class Dispatcher:
         """Delete what is acked. Raises RetryLater."""
         self._acks.flush(self._db)
 
-    def _explain(self) -> None:
+    def _explain(self) -> Iterator[None]:
         """Write and publish the reasons that changed."""
-        scene = self._memory.scene(self._clock.monotonic(), self._clock.now())
-        changed = self._telling.changed(scene)
-        if changed:
-            at = rfc3339(self._clock.now())
-            jobs.explain(self._db, [{"job_id": job.job_id, "why": _told(why, at)} for job, why in changed])
-            told = (news(job, why, at) for job, why in changed)
-            self._sender.post(publish.waiting(told, self._actor), _sent)
-            self._telling.told(changed)
+        for _ in range(self._telling.looks(len(self._memory.ready))):
+            scene = self._memory.scene(self._clock.monotonic(), self._clock.now())
+            changed = self._telling.changed(scene)
+            if changed:
+                at = rfc3339(self._clock.now())
+                rows = [{"job_id": job.job_id, "why": _told(why, at)} for job, why in changed]
+                jobs.explain(self._db, rows)
+                told = (news(job, why, at) for job, why in changed)
+                self._sender.post(publish.waiting(told, self._actor), _sent)
+                self._telling.told(changed)
+            yield
         self._metrics.clear("penstock_waiting_jobs")
         for (pool, reason), count in self._telling.counted(self._memory.ready).items():
             self._metrics.set("penstock_waiting_jobs", count, pool=pool, reason=reason)
@@ -199,12 +221,9 @@ class Dispatcher:
         self._memory.said(said, self._clock.monotonic())
 
     def _read_holders(self, names: Sequence[Name]) -> None:
-        for begin in range(0, len(names), AT_ONCE):
-            some = names[begin : begin + AT_ONCE]
-            rows = jobs.held(
-                self._db, [dict(zip(("tenant", "kind", "name"), name, strict=True)) for name in some]
-            )
-            self._memory.holders(some, rows)
+        if names:
+            asked = [{"tenant": tenant, "kind": kind, "name": name} for tenant, kind, name in names]
+            self._memory.holders(names, jobs.held(self._db, asked))
 
     def _heard_at(self, record: Record) -> float:
         """When a session was heard, monotonic: what was written before this process began is as old as it is.
@@ -217,7 +236,10 @@ class Dispatcher:
         return began_monotonic - age if age > 0 else self._clock.monotonic()
 
     def _owns(self, pool: str) -> bool:
-        return partition_for(pool, self._partitions) in self._owned
+        mine = self._owned_pools.get(pool)
+        if mine is None:
+            mine = self._owned_pools[pool] = partition_for(pool, self._partitions) in self._owned
+        return mine
 
     def _publish(self, changes: Changes) -> None:
         def done(error: Exception | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -152,9 +152,9 @@ class Ready:
             if not of_pool:
                 del self._holding[job.pool]
 
-    def keep(self, job_ids: Set[str]) -> None:
-        """Forget all jobs but these."""
-        self.remove([job_id for job_id in self._jobs if job_id not in job_ids])
+    def forget(self, jobs: Iterable[ReadyJob]) -> None:
+        """They are not in the queue, but for those that came back since they were looked for."""
+        self.remove([job.job_id for job in jobs if self._jobs.get(job.job_id) is job])
         if len(self._shapes) > MANY_SHAPES:
             self._shapes.clear()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Set
+from operator import attrgetter
 from typing import Final
 
 from penstock.core.waiting import NO_MORE, Why
@@ -14,8 +16,10 @@ from penstock_services.dispatcher.ready import Ready
 
 LOOKED_AT: Final = 20_000
 """Jobs whose reason is looked for in one sweep, of a longer queue in turns."""
-TOLD_AT_ONCE: Final = 1_000
-"""Reasons that one sweep writes; the others follow with the next ones."""
+LOOK: Final = 1_000
+"""So many of them at a time."""
+TOLD_AT_ONCE: Final = 250
+"""Reasons that are written at a time; the others follow with the next sweeps."""
 NEW_SECONDS: Final = 1.0
 """Nobody asks why a job waits that only just came."""
 VOLATILE: Final = frozenset({"held_by", "since", "behind", "running", "opens_at"})
@@ -31,13 +35,17 @@ class Telling:
         self._told: dict[str, tuple[ReadyJob, Why]] = {}
         self._at = 0
 
+    def looks(self, jobs: int) -> int:
+        """How often `changed` is to be asked in a sweep when so many are ready."""
+        return math.ceil(min(jobs, LOOKED_AT) / LOOK)
+
     def changed(self, scene: Scene) -> list[tuple[ReadyJob, Why | None]]:
-        """Jobs whose reason is not the one that was told; None: from now on only those before it."""
+        """Of the next jobs those whose reason is not what was told; None: only those before it."""
         explainer = Explainer(scene)
         found: list[tuple[ReadyJob, Why | None]] = []
         jobs = scene.ready.jobs()
         begin = self._at % len(jobs) if jobs else 0
-        for nth in range(min(len(jobs), LOOKED_AT)):
+        for nth in range(min(len(jobs), LOOK)):
             job = jobs[(begin + nth) % len(jobs)]
             self._at = begin + nth + 1
             if scene.wall - job.queued_at.timestamp() < NEW_SECONDS:
@@ -74,7 +82,8 @@ class Telling:
 
     def counted(self, ready: Ready) -> Counter[tuple[str, str]]:
         """Ready jobs by pool and reason; those without one of their own wait for the `queue`."""
-        found = Counter((job.pool, "queue") for job in ready.jobs())
+        pools = Counter(map(attrgetter("pool"), ready.jobs()))
+        found = Counter({(pool, "queue"): count for pool, count in pools.items()})
         for told, why in self._told.values():
             job = ready.get(told.job_id)
             if job is not None and job.queued_at == told.queued_at:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import time
 from typing import Any
 
@@ -54,6 +55,10 @@ class Rig:
             offer = Offer(session_id=uuid4(), n=1, pool="default", slots=8, executors=["noop"])
             self.take(topics.WORKERS_OFFERS.name, encode(offer))
 
+    def sweep(self) -> None:
+        """A whole one."""
+        collections.deque(self.dispatcher.sweep(), maxlen=0)
+
     def take(self, topic: str, value: bytes, age: float = 0.0) -> None:
         """A record that was written so many seconds ago."""
         at = int((self.clock.now() - age) * 1000)
@@ -76,7 +81,7 @@ def test_a_session_that_is_none_costs_no_job(db: Database, odd: dict[str, Any]) 
     offer = {"session_id": uuid4(), "n": 1, "pool": "default", "slots": 100, "executors": ["noop"], **odd}
     rig.take(topics.WORKERS_OFFERS.name, orjson.dumps(offer))
     rig.take(topics.WORKERS_HEARTBEATS.name, orjson.dumps({**offer, "name": "odd"}))
-    rig.dispatcher.sweep()
+    rig.sweep()
     assert rig.dispatcher.grant() == 0
     assert world.states() == ["QUEUED"] * 3
 
@@ -88,7 +93,7 @@ def test_a_hint_that_is_none_costs_no_job(db: Database) -> None:
     for job_id in (",".join(world.jobs), "01AFFFFF-FFFF-7FFF-BFFF-FFFFFFFFFFFF", world.jobs[1].upper()):
         rig.take(topics.JOBS_READY["normal"].name, orjson.dumps({"jobs": [{**row, "job_id": job_id}]}))
     assert rig.dispatcher.grant() == 0
-    rig.dispatcher.sweep()
+    rig.sweep()
     assert rig.dispatcher.grant() == 3
     assert world.states() == ["ASSIGNED"] * 3
 
@@ -99,7 +104,7 @@ def test_one_job_a_sweep_ends_for_its_claim(db: Database) -> None:
     db.rows("UPDATE jobs SET attempt = %s WHERE pipeline_id = %s::uuid", (INT_MAX, world.pipeline))
     rig = Rig(db)
     for failed in (1, 2, 3):
-        rig.dispatcher.sweep()
+        rig.sweep()
         assert rig.dispatcher.grant() == 0
         assert sorted(world.states()) == ["FAILED"] * failed + ["QUEUED"] * (3 - failed)
 
@@ -109,7 +114,7 @@ def test_a_job_that_cannot_be_claimed_ends_and_its_neighbours_do_not(db: Databas
     # The next attempt's number is no int4: Postgres refuses the claim with 22003.
     db.rows("UPDATE jobs SET attempt = %s WHERE id = %s::uuid", (INT_MAX, world.jobs[2]))
     rig = Rig(db)
-    rig.dispatcher.sweep()
+    rig.sweep()
     assert rig.dispatcher.grant() == 3
     assert world.states() == ["ASSIGNED", "ASSIGNED", "FAILED", "ASSIGNED", "PENDING"]
     assert world.history(2)[-1] == (2, "QUEUED", "FAILED", "infra-error")
@@ -123,7 +128,7 @@ def test_a_job_that_cannot_be_claimed_ends_and_its_neighbours_do_not(db: Databas
     }  # fmt: skip
     asked = [orjson.loads(one.value or b"") for one in rig.bus.records(topics.JOBS_REPORTS.name)]
     assert [one["undecided"] for one in asked] == [[world.jobs[4]]], "its child waits for a decision"
-    rig.dispatcher.sweep()
+    rig.sweep()
     assert rig.dispatcher.grant() == 0, "it does not come back"
 
 
@@ -131,7 +136,7 @@ def test_the_last_job_of_a_pipeline_that_cannot_be_claimed_ends_the_pipeline(db:
     world = World(db, [{}])
     db.rows("UPDATE jobs SET attempt = %s WHERE id = %s::uuid", (INT_MAX, world.jobs[0]))
     rig = Rig(db)
-    rig.dispatcher.sweep()
+    rig.sweep()
     assert rig.dispatcher.grant() == 0
     assert world.state() == "FAILED"
     (status,) = [orjson.loads(one.value or b"") for one in rig.bus.records(topics.PIPELINES_STATUS.name)]
@@ -142,7 +147,7 @@ def test_the_last_job_of_a_pipeline_that_cannot_be_claimed_ends_the_pipeline(db:
 def test_what_was_heard_before_the_start_is_as_old_as_it_is(db: Database, topic: str) -> None:
     world = World(db, [{} for _ in range(3)])
     rig = Rig(db, silent=True)
-    rig.dispatcher.sweep()
+    rig.sweep()
     session = uuid4()  # Nobody's before: a lease of his would be found, too.
 
     def news(n: int) -> bytes:
@@ -172,7 +177,7 @@ def test_what_was_heard_before_the_start_is_as_old_as_it_is(db: Database, topic:
 def test_a_hint_of_no_job_holds_nobody_up(db: Database) -> None:
     world = World(db, [{}])
     rig = Rig(db)
-    rig.dispatcher.sweep()
+    rig.sweep()
     hint = {
         "job_id": "no id at all", "pipeline_id": "p", "tenant": "default", "pool": "default",
         "lane": "normal", "executor": "noop", "labels": [], "queued_at": "2026-01-01T00:00:00Z",
@@ -191,7 +196,7 @@ def test_why_jobs_wait_is_told_once_and_counted(db: Database) -> None:
         return sorted((one["job_id"], one["reason"]) for one in records)
 
     rig.clock.advance(5.0)
-    rig.dispatcher.sweep()
+    rig.sweep()
     expected = sorted([(world.jobs[0], "no-fit"), (world.jobs[1], "no-fit"), (world.jobs[2], "no-runners")])
     assert told() == expected
     (one, *_) = rig.bus.records(topics.JOBS_WAITING.name)
@@ -199,13 +204,13 @@ def test_why_jobs_wait_is_told_once_and_counted(db: Database) -> None:
     text = rig.metrics.text().decode()
     assert 'penstock_waiting_jobs{pool="default",reason="no-fit"} 2.0' in text
     assert 'penstock_waiting_jobs{pool="nowhere",reason="no-runners"} 1.0' in text
-    rig.dispatcher.sweep()
+    rig.sweep()
     assert told() == expected, "what is no news is not told"
     why = db.one("SELECT why FROM ready WHERE job_id = %s::uuid", (world.jobs[2],))
     assert (why["reason"], why["detail"]) == ("no-runners", {"pool": "nowhere"})
     offer = Offer(session_id=uuid4(), n=1, pool="nowhere", slots=0, executors=["noop"])
     rig.take(topics.WORKERS_OFFERS.name, encode(offer))
-    rig.dispatcher.sweep()
+    rig.sweep()
     assert rig.dispatcher.grant() == 0
     assert told() == expected, "a runner without slots only supervises"
 
@@ -213,9 +218,9 @@ def test_why_jobs_wait_is_told_once_and_counted(db: Database) -> None:
 def test_a_promotion_without_a_hint_is_found(db: Database) -> None:
     world = World(db, [{} for _ in range(9)])
     rig = Rig(db)
-    rig.dispatcher.sweep()
+    rig.sweep()
     jobs.promote(db, Changes(), tenant="default", job_id=world.jobs[8], lane="high", actor="ann")
-    rig.dispatcher.sweep()
+    rig.sweep()
     assert rig.dispatcher.grant() == 8
     assert world.states()[8] == "ASSIGNED"
 
@@ -226,7 +231,7 @@ def test_reasons_that_another_dispatcher_wrote_are_taken_back(db: Database) -> N
     jobs.explain(db, [{"job_id": world.jobs[0], "why": why}])
     rig = Rig(db)
     rig.clock.advance(5.0)
-    rig.dispatcher.sweep()
+    rig.sweep()
     assert db.one("SELECT why FROM ready WHERE job_id = %s::uuid", (world.jobs[0],)) is None
 
 
@@ -235,7 +240,7 @@ def test_what_only_a_heartbeat_told_of_is_counted_with_the_next_sweep(db: Databa
     world = World(db, [{"resources": {"cpu": 2.0}}, {"resources": {"cpu": 2.0}}])
     world.claim(0)
     rig = Rig(db, silent=True)
-    rig.dispatcher.sweep()
+    rig.sweep()
     held = Held(world.jobs[0], 1, world.tokens[world.jobs[0]], "started")
     beat = Heartbeat(
         session_id=world.session, n=9, name="r", pool="default", slots=8, executors=["noop"], held=[held],

@@ -24,6 +24,7 @@ from penstock_services.advancer.handle import TICK_SECONDS, Advancer
 from penstock_services.canceller.handle import Canceller
 from penstock_services.dispatcher.handle import Dispatcher
 from penstock_services.dispatcher.settings import DispatcherSettings
+from penstock_services.dispatcher.sweeps import Sweeps
 from penstock_services.intake.handle import Intake
 from penstock_services.reaper.handle import Reaper
 from penstock_services.reaper.settings import ReaperSettings
@@ -134,7 +135,7 @@ class DispatcherActor:
         self.away_until = 0.0
         self._settings = DispatcherSettings(**SHARED)
         self._dispatcher: Dispatcher | None = None
-        self._next_sweep = self._next_flush = 0.0
+        self._next_flush = 0.0
 
     def act(self) -> None:
         """See `penstock_services.dispatcher.__main__`."""
@@ -145,10 +146,7 @@ class DispatcherActor:
             dispatcher.take(source.poll(0.0, most))
             source.commit()
         try:
-            changed = dispatcher.own(self._offers.assignment())
-            if changed or clock.monotonic() >= self._next_sweep:
-                dispatcher.sweep()
-                self._next_sweep = clock.monotonic() + TIMING.sweep_seconds
+            self._sweeps.turn(clock.monotonic(), whole=dispatcher.own(self._offers.assignment()))
             while dispatcher.grant():
                 pass
             if clock.monotonic() >= self._next_flush:
@@ -176,7 +174,7 @@ class DispatcherActor:
         names = [*(topic.name for topic in topics.JOBS_READY.values()), topics.WORKERS_HEARTBEATS.name]
         self._hints: MemoryTailSource = world.bus.tail(names, start=TIMING.session_ttl_seconds)
         self._offers: MemoryGroupSource = world.bus.group([topics.WORKERS_OFFERS.name], "dispatcher")
-        self._next_sweep = self._next_flush = 0.0
+        self._next_flush = 0.0
         self._dispatcher = Dispatcher(
             FaultyDatabase(world, self),
             FaultySender(world, self),
@@ -186,6 +184,7 @@ class DispatcherActor:
             metrics=METRICS,
             new_token=partial(uuid4, world.rng.randbytes),
         )
+        self._sweeps = Sweeps(self._dispatcher.sweep, TIMING.sweep_seconds)
         return self._dispatcher
 
 

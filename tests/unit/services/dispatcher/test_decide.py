@@ -105,13 +105,13 @@ def test_short_jobs_are_granted_ahead_and_what_holds_or_weighs_is_not(field: Fie
     field.fleet.durations["default", "default", "noop"] = 0.001
     field.ready.add(job(f"r{n}", at=n) for n in range(2000))
     assert len(field.chosen()) == 102
-    field.ready.keep(set())
+    field.ready.forget(field.ready.jobs())
     field.ready.add(job(f"l{n}", at=n, holds=job("x", locks="a").holds) for n in range(20))
     assert len(field.chosen()) == 2
     field.ready.add(job(f"c{n}", at=n, cpu=1) for n in range(20))
     assert len(field.chosen()) == 2
     field.fleet.durations["default", "default", "noop"] = 60.0
-    field.ready.keep(set())
+    field.ready.forget(field.ready.jobs())
     field.ready.add(job(f"s{n}", at=n) for n in range(20))
     assert len(field.chosen()) == 2
 

@@ -12,6 +12,16 @@ from penstock_services.dispatcher.line import Line, age_of
 from penstock_services.dispatcher.ready import Ready, shape_of
 
 
+def test_one_that_came_back_while_it_was_looked_for_is_not_forgotten() -> None:
+    ready = Ready()
+    ready.add([job("a"), job("b")])
+    known = ready.jobs()
+    ready.remove(["a"])
+    ready.add([job("a")])
+    ready.forget(known)
+    assert ids(ready) == ["a"]
+
+
 def lines(ready: Ready, level: str, pool: str = "default", tenant: str = "default") -> list[Line]:
     return [of[tenant] for of in ready.level(pool, level).values() if tenant in of]
 
@@ -24,7 +34,7 @@ def test_repeats_are_ignored_and_what_is_gone_is_forgotten() -> None:
     ready = Ready()
     ready.add([job("a"), job("a"), job("b")])
     assert len(ready) == 2
-    ready.keep({"b"})
+    ready.forget([one for one in ready.jobs() if one.job_id != "b"])
     assert ids(ready) == ["b"]
     ready.remove(["b", "never there"])
     assert ready.pools() == []
@@ -89,7 +99,7 @@ def test_shapes_that_no_job_has_are_forgotten() -> None:
     for n in range(3000):
         ready.add([job(f"j{n}", labels=(f"l{n}",), locks="A")])
         ready.remove([f"j{n}"])
-    ready.keep(set())
+    ready.forget(ready.jobs())
     assert not ready._shapes
     assert not ready.new_holding()
     assert not ready.holding_pools()
