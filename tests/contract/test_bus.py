@@ -323,6 +323,23 @@ def test_keep_alive_takes_no_record(bus: Bus, topic: str, opened: Opened) -> Non
     assert quiet(source) == []
 
 
+def test_a_paused_partition_waits_and_loses_nothing(bus: Bus, topic: str, opened: Opened) -> None:
+    source = opened(bus.group(topic, f"{topic}-g"))
+    until(lambda: len(source.assignment()) == PARTITIONS, source)
+    shut = (topic, partition_for("key-0", PARTITIONS))
+    bus.sender().send(outgoing(topic, 10))
+    came = read(source, 10)
+    source.pause({shut})
+    bus.sender().send(outgoing(topic, 10))
+    others = sum(record.partition != shut[1] for record in came)
+    assert {record.partition for record in read(source, others)} == {r.partition for r in came} - {shut[1]}
+    source.keep_alive()
+    assert quiet(source) == [], "also when all were held up meanwhile"
+    source.pause(set())
+    assert [r.offset for r in read(source, 10 - others)] == list(range(10 - others, 2 * (10 - others)))
+    assert quiet(source) == []
+
+
 def test_a_second_member_takes_its_share_and_gives_it_back(bus: Bus, topic: str, opened: Opened) -> None:
     came: list[set[Partition]] = []
     gone: list[set[Partition]] = []

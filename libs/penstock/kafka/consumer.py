@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -100,6 +100,10 @@ class GroupSource:
         self._done.update(news)
         self._pending.update(news)
         self._commit_if_due()
+
+    def pause(self, partitions: Set[Partition]) -> None:
+        """See `Source.pause`."""
+        self._reader.pause(partitions)
 
     def keep_alive(self) -> None:
         """See `Source.keep_alive`."""

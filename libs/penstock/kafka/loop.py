@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from penstock.core.errors import DeadLetter, RejectInput, RetryLater, StopProcess
 from penstock.kafka.batches import Dead, Outcome, Step, Tick
 from penstock.kafka.dlq import dead_letter, has_dlq
-from penstock.kafka.later import Later
-from penstock.kafka.ports import MAX_BYTES, MAX_RECORDS, Sender, Source
+from penstock.kafka.later import AGAIN_SECONDS, Later
+from penstock.kafka.ports import MAX_RECORDS, Sender, Source
 from penstock.kafka.records import Outgoing, Partition, Record
 from penstock.runtime.log import logger
 from penstock.runtime.run import Process
@@ -37,12 +38,13 @@ def run_loop(
     *,
     tick: Tick | None = None,
     tick_seconds: float = 1.0,
-    max_records: int = MAX_RECORDS,
-    max_bytes: int = MAX_BYTES,
+    share_bytes: int | None = None,
 ) -> None:
     """Run until `process.stopping`, then commit and close the source. The sender stays open.
 
-    `tick` is called at least every `tick_seconds`, between batches, also when nothing comes.
+    `tick` is called at least every `tick_seconds`, between batches, also when nothing comes. With
+    `share_bytes` a step gets of all partitions in turn, and not much more than that: what comes to one does
+    not wait until all of another is done.
     """
     loop = _Loop(process, source, step, sender)
     next_tick = process.clock.monotonic()
@@ -50,7 +52,7 @@ def run_loop(
         while not process.stopping.is_set():
             process.beat()
             wait = max(0.0, next_tick - process.clock.monotonic())
-            batch = loop.read(min(wait, IDLE_SECONDS), max_records, max_bytes)
+            batch = loop.read(min(wait, IDLE_SECONDS), MAX_RECORDS, share_bytes)
             if batch:
                 loop.handle(batch)
             if process.clock.monotonic() >= next_tick:
@@ -60,6 +62,23 @@ def run_loop(
                 process.ready()
     finally:
         source.close()
+
+
+def in_turn(batch: Sequence[Record], share_bytes: int) -> tuple[list[Record], list[Record]]:
+    """One record of each partition, then another of each, until they have `share_bytes`; and the rest."""
+    lines: dict[Partition, deque[Record]] = {}
+    for record in batch:
+        lines.setdefault((record.topic, record.partition), deque()).append(record)
+    taken: list[Record] = []
+    room = share_bytes
+    while lines and room > 0:
+        for partition, line in list(lines.items()):
+            record = line.popleft()
+            taken.append(record)
+            room -= len(record.value or b"")
+            if not line:
+                del lines[partition]
+    return taken, [record for line in lines.values() for record in line]
 
 
 class _Stopping(Exception):
@@ -80,16 +99,19 @@ class _Loop:
         self._kept: set[Partition] = set()
         """Partitions of the batch in hand that were ours all the time since it was read."""
 
-    def read(self, timeout: float, max_records: int, max_bytes: int) -> list[Record]:
+    def read(self, timeout: float, max_records: int, share_bytes: int | None = None) -> list[Record]:
         """What was put off and is due again, then what is new."""
-        new: list[Record] = []
-        if self._later.full():
-            self._source.keep_alive()
-            self._process.clock.sleep(timeout, self._process.stopping)
-        else:
-            new = self._source.poll(timeout, max_records, max_bytes)
+        clock = self._process.clock
+        self._source.pause(self._later.crowded())
+        wait = 0.0 if self._later.is_due(clock.monotonic()) else timeout
+        new = self._source.poll(wait, max_records)
         self._later.keep(self._source.assignment())
-        return self._later.take_due(self._process.clock.monotonic()) + new
+        now = clock.monotonic()
+        batch = self._later.take_due(now) + new
+        if share_bytes is not None:
+            batch, rest = in_turn(batch, share_bytes)
+            self._later.put_off(rest, now)
+        return batch
 
     def handle(self, batch: list[Record]) -> None:
         """One batch to its commit. What was not done is not committed: it will be read again."""
@@ -152,7 +174,7 @@ class _Loop:
         return outcome
 
     def _publish(self, outcome: Outcome, batch: list[Record]) -> None:
-        self._later.put_off(outcome.later, self._process.clock.monotonic())
+        self._later.put_off(outcome.later, self._process.clock.monotonic() + AGAIN_SECONDS)
         if outcome.done is None:
             self._persist(lambda _: self._offer(outcome.records), batch)
         else:

@@ -9,7 +9,7 @@ import random
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from penstock.core.errors import RetryLater
 from penstock.kafka.partitioner import partition_for
@@ -150,6 +150,7 @@ class _MemorySource:
         self._bus = bus
         self._next: dict[Partition, int] = {}
         self._turn = 0
+        self._paused: Set[Partition] = frozenset()
 
     def poll(
         self, timeout: float, max_records: int = MAX_RECORDS, max_bytes: int = MAX_BYTES
@@ -161,6 +162,10 @@ class _MemorySource:
                 self._bus.changed.wait(timeout)
                 self._rebalance()
             return self._take(max_records, max_bytes)
+
+    def pause(self, partitions: Set[Partition]) -> None:
+        """See `Source.pause`."""
+        self._paused = set(partitions)
 
     def keep_alive(self) -> None:
         """See `Source.keep_alive`."""
@@ -183,7 +188,7 @@ class _MemorySource:
         """Let go of partitions and take new ones; the caller holds `changed`."""
 
     def _waiting(self) -> bool:
-        return any(len(self._bus.logs[partition]) > offset for partition, offset in self._next.items())
+        return any(len(self._bus.logs[partition]) > self._next[partition] for partition in self._open())
 
     def _take(self, max_records: int, max_bytes: int) -> list[Record]:
         batch: list[Record] = []
@@ -197,8 +202,11 @@ class _MemorySource:
                 self._next[partition] += 1
         return batch
 
+    def _open(self) -> set[Partition]:
+        return self._next.keys() - self._paused
+
     def _ordered(self) -> list[Partition]:
-        order = sorted(self._next)
+        order = sorted(self._open())
         if self._bus.order is not None:
             return self._bus.order.sample(order, len(order))
         self._turn += 1

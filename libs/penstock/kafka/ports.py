@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Final, Literal, Protocol
 
 from penstock.kafka.records import Outgoing, Partition, Record
@@ -65,6 +65,10 @@ class Source(Protocol):
 
         Asynchronous; partitions that were lost meanwhile are left out. A source without a group ignores it.
         """
+        ...
+
+    def pause(self, partitions: Set[Partition]) -> None:
+        """Fetch nothing of these from now on, and of all others again. What was fetched already may come."""
         ...
 
     def keep_alive(self) -> None:

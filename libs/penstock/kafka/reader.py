@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Set
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -53,6 +53,7 @@ class Reader:
         self._pending: deque[Record] = deque()
         self._next: dict[Partition, int] = {}
         self._held = False
+        self._paused: set[Partition] = set()
         whole = {
             **client_config(settings, name),
             **CONSUMING,
@@ -70,7 +71,9 @@ class Reader:
         self.own()
         if self._held:
             self._held = False
-            self.consumer.resume(self.consumer.assignment())
+            self.consumer.resume(
+                [p for p in self.consumer.assignment() if (p.topic, p.partition) not in self._paused]
+            )
         if not self._pending:
             # Not consume(n, timeout): it waits for n records or the whole timeout.
             first = self.consumer.poll(timeout)
@@ -79,6 +82,19 @@ class Reader:
             self._keep((first,))
             self._keep(self.consumer.consume(max_records - 1, 0))
         return self._hand_out(max_records, max_bytes)
+
+    def pause(self, partitions: Set[Partition]) -> None:
+        """See `Source.pause`."""
+        self.own()
+        if partitions == self._paused:
+            return
+        assigned = self.consumer.assignment()
+        for change, which in (
+            (self.consumer.pause, partitions - self._paused),
+            (self.consumer.resume, self._paused - partitions),
+        ):
+            change([p for p in assigned if (p.topic, p.partition) in which])
+        self._paused = set(partitions)
 
     def hold(self) -> None:
         """Serve the client without taking records: fetching is paused until the next `take`."""
@@ -102,6 +118,7 @@ class Reader:
         self._pending = deque(r for r in self._pending if (r.topic, r.partition) not in partitions)
         for partition in partitions:
             self._next.pop(partition, None)
+            self._paused.discard(partition)
 
     def lag(self) -> dict[str, int]:
         """See `Source.lag`."""

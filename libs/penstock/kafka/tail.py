@@ -92,6 +92,10 @@ class TailSource:
     def commit(self, upto: Mapping[Partition, int] | None = None) -> None:
         """Nothing to state: there is no group."""
 
+    def pause(self, partitions: Set[Partition]) -> None:
+        """See `Source.pause`."""
+        self._reader.pause(partitions)
+
     def keep_alive(self) -> None:
         """See `Source.keep_alive`."""
         self._reader.hold()

@@ -15,6 +15,11 @@ from penstock.store.database import Database
 from penstock_services.intake.handle import Intake
 from penstock_services.intake.settings import IntakeSettings
 
+SHARE_BYTES = 64 * 1024
+"""A step accepts so much of requests: a pipeline of a thousand jobs, or many small ones. While many of one
+tenant are accepted another's waits for one step, not for all of them.
+"""
+
 
 def body(process: Process, settings: IntakeSettings) -> None:
     """Run until told to stop."""
@@ -23,7 +28,7 @@ def body(process: Process, settings: IntakeSettings) -> None:
     intake = Intake(db, definitions, actor=process.instance, open_tenancy=settings.open_tenancy)
     with Producer(settings.kafka, name=process.instance) as producer:
         source = GroupSource(settings.kafka, [topics.PIPELINES_REQUESTED.name], "penstock-intake")
-        run_loop(process, source, intake.step, producer, tick=intake.tick)
+        run_loop(process, source, intake.step, producer, tick=intake.tick, share_bytes=SHARE_BYTES)
 
 
 def main() -> int:

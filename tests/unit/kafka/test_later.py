@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from penstock.kafka.later import AGAIN_SECONDS, Later
+from penstock.kafka.later import AGAIN_SECONDS, CROWDED_BYTES, Later
 from penstock.kafka.memory import MemoryBus, MemoryGroupSource
+from penstock.kafka.ports import MAX_RECORDS
 from penstock.kafka.records import Partition, Record
 from penstock.testing.clock import ManualClock
 
@@ -31,15 +32,15 @@ def test_a_stream_of_records_that_are_put_off_holds_up_none_of_them() -> None:
     for n in range(10):
         now = n * AGAIN_SECONDS * 0.8
         came += [record.offset for record in later.take_due(now)]
-        later.put_off([one(n)], now)
+        later.put_off([one(n)], now + AGAIN_SECONDS)
     assert came == list(range(8)), "every other turn, those of two turns"
 
 
 def test_what_was_put_off_again_waits_again() -> None:
     later = Later()
-    later.put_off([one(1)], 0.0)
+    later.put_off([one(1)], AGAIN_SECONDS)
     assert later.take_due(AGAIN_SECONDS / 2) == []
-    later.put_off(later.take_due(AGAIN_SECONDS), AGAIN_SECONDS)
+    later.put_off(later.take_due(AGAIN_SECONDS), 2 * AGAIN_SECONDS)
     assert later.take_due(AGAIN_SECONDS * 1.5) == []
     assert later.take_due(AGAIN_SECONDS * 2) == [one(1)]
 
@@ -66,3 +67,14 @@ def test_how_far_a_partition_was_done_is_forgotten_with_the_partition() -> None:
     later.commit(source, [one(1, Q)])
     assert source.stated == [{P: 1, Q: 0}, {Q: 0}]
     assert later.take_due(1.0) == [one(0, Q)]
+
+
+def test_a_partition_is_crowded_by_records_or_by_bytes() -> None:
+    later = Later()
+    later.put_off([one(n) for n in range(MAX_RECORDS - 1)], 0.0)
+    later.put_off([one(0, Q)._replace(value=bytes(CROWDED_BYTES))], 0.0)
+    assert later.crowded() == {Q}
+    later.put_off([one(MAX_RECORDS)], 9.0)
+    assert later.crowded() == {P, Q}
+    assert len(later.take_due(1.0)) == MAX_RECORDS
+    assert (later.crowded(), later.is_due(8.9), later.is_due(9.0)) == (set(), False, True)

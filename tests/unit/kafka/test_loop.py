@@ -9,7 +9,7 @@ from penstock.core.errors import DeadLetter, RetryLater, StopProcess
 from penstock.events.topics import JOBS_REPORTS, JOBS_STATUS, dlq_of
 from penstock.kafka.batches import Dead, Outcome
 from penstock.kafka.dlq import origin
-from penstock.kafka.loop import run_loop
+from penstock.kafka.loop import in_turn, run_loop
 from penstock.kafka.memory import MemoryBus, MemoryGroupSource
 from penstock.kafka.partitioner import partition_for
 from penstock.kafka.ports import MAX_RECORDS
@@ -40,6 +40,7 @@ class Rig:
         step: Callable[[list[Record]], Outcome],
         until: Callable[[], bool] | None = None,
         tick: Callable[[], Outcome | None] | None = None,
+        share_bytes: int | None = None,
     ) -> None:
         ticks = 0
 
@@ -55,7 +56,15 @@ class Rig:
             self.steps.append([record.value for record in batch])
             return step(batch)
 
-        run_loop(self.process, self.source, at_step, self.sender, tick=at_tick, tick_seconds=0.0)
+        run_loop(
+            self.process,
+            self.source,
+            at_step,
+            self.sender,
+            tick=at_tick,
+            tick_seconds=0.0,
+            share_bytes=share_bytes,
+        )
 
     def unread(self) -> list[bytes | None]:
         """What the group would read again."""
@@ -397,18 +406,49 @@ def test_what_was_put_off_goes_with_its_partition(rig: Rig) -> None:
     assert [record.value for record in other.poll(0)] == [b"later"]
 
 
-def test_no_more_is_read_while_too_much_is_put_off(rig: Rig) -> None:
+def test_no_more_is_read_of_a_partition_of_which_too_much_is_put_off_and_others_go_on(rig: Rig) -> None:
     shut = Shut()
 
     def tick() -> Outcome | None:
         rig.clock.advance(1.0)
         if len(rig.steps) == 1 and not rig.bus.records(JOBS_STATUS.name):
+            rig.write(b"2")
             rig.write(b"1", topic=JOBS_STATUS.name)
         shut.open = len(rig.steps) > 3
         return None
 
     rig.write(*(b"l%d" % n for n in range(MAX_RECORDS)))
-    rig.run(shut, until=lambda: len(shut.done) > MAX_RECORDS, tick=tick)
-    assert next(n for n, step in enumerate(rig.steps) if b"1" in step) > 3
-    assert len(shut.done) == len(set(shut.done)) == MAX_RECORDS + 1
+    rig.run(shut, until=lambda: len(shut.done) > MAX_RECORDS + 1, tick=tick)
+    first = {value: next(n for n, step in enumerate(rig.steps) if value in step) for value in (b"1", b"2")}
+    assert first[b"1"] <= 2
+    assert first[b"2"] > 3
+    assert len(shut.done) == len(set(shut.done)) == MAX_RECORDS + 2
     assert rig.unread() == []
+
+
+def test_who_comes_behind_a_flood_of_another_partition_waits_for_one_step_of_it(rig: Rig) -> None:
+    def tick() -> Outcome | None:
+        if len(rig.steps) == 2 and not rig.bus.records(JOBS_STATUS.name):
+            rig.write(b"mine", topic=JOBS_STATUS.name)
+        return None
+
+    flood = [b"%03d" % n for n in range(20)]
+    rig.write(*flood)
+    rig.run(echo, until=lambda: len(rig.out()) == 21, tick=tick, share_bytes=6)
+    assert rig.steps[:2] == [flood[:2], flood[2:4]]
+    assert b"mine" in rig.steps[2]
+    assert [value for value in rig.out() if value != b"mine"] == flood
+    assert rig.unread() == []
+
+
+def test_partitions_are_served_in_turn_up_to_the_share() -> None:
+    def one(partition: int, offset: int, size: int = 10) -> Record:
+        return Record("t", partition, offset, None, bytes(size), None, 0)
+
+    batch = [one(0, 0), one(0, 1), one(0, 2), one(1, 0), one(2, 0, 1000)]
+    taken, rest = in_turn(batch, 35)
+    assert taken == [one(0, 0), one(1, 0), one(2, 0, 1000)]
+    assert rest == [one(0, 1), one(0, 2)]
+    assert in_turn(rest, 10) == ([one(0, 1)], [one(0, 2)])
+    assert in_turn(batch, 10_000) == ([one(0, 0), one(1, 0), one(2, 0, 1000), one(0, 1), one(0, 2)], [])
+    assert in_turn([], 10) == ([], [])

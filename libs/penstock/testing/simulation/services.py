@@ -31,6 +31,8 @@ from penstock_services.reaper.settings import ReaperSettings
 
 RETRY: Final = RetrySettings(retry_base_seconds=1, retry_cap_seconds=4)
 POLICY: Final = Policy(retry_base=1, retry_cap=4)
+SHARE_BYTES: Final = 1_000
+"""So small that partitions are served in turn here, too."""
 HOUSEKEEPING: Final = ("partitions", "unknown logs", "gauges", "old rows")
 """Duties of the reaper that no job depends on; each costs as much as a transition."""
 SHARED: Final[dict[str, Any]] = {
@@ -88,7 +90,7 @@ class Service:
         """One turn of its loop."""
         source = self._source or self._start()
         clock = self.world.clock
-        batch = self._loop.read(0.0, self.world.rng.choice((1, 3, 20)), MAX_BYTES)
+        batch = self._loop.read(0.0, self.world.rng.choice((1, 3, 20)), SHARE_BYTES)
         if batch:
             self._loop.handle(batch)
         if source is self._source and clock.monotonic() >= self._next_tick:
